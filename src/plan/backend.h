@@ -74,6 +74,7 @@ struct instance {
 	const char *run_dir;   /* its own volatile directory, /run/proa/ID: sockets, pids */
 	const char *stage;     /* the executable proa-init; "/proc/self/exe" inside a guest */
 	pid_t pid;             /* as told by started(); 0 while unknown */
+	uint64_t pid_start;    /* proc_start_time() of pid, so that a reused number is noticed */
 };
 
 struct backend_ops {

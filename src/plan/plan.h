@@ -71,7 +71,7 @@ enum plan_mount_flags {
 	PLAN_MOUNT_SLAVE = 1 << 1,     /* propagation; private is the default */
 	PLAN_MOUNT_SHARED = 1 << 2,
 	PLAN_MOUNT_FILE = 1 << 3, /* bind of something that is not a directory: target is a file */
-	PLAN_MOUNT_COPY_UP = 1 << 4, /* tmpfs starts with what the image has there */
+	PLAN_MOUNT_KEEP_MODE = 1 << 4, /* tmpfs gets owner and mode of the directory it covers */
 	PLAN_MOUNT_READ_ONLY_RECURSIVE = 1 << 5, /* read-only for the mounts below it as well */
 	PLAN_MOUNT_FLAGS_ALL = (1 << 6) - 1,
 };

@@ -7,6 +7,7 @@
 #define PROA_UTIL_LINUX_H
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The stage: the small static program that becomes the container's process.
+ *
+ * launch.c clones a child in new namespaces, and the child executes proa-init from a sealed memfd as
+ * "proa-stage". The stage reads the plan from its parent, builds the root, gives up what the plan
+ * says it must, and executes the user's command. Why a program of its own and not just a forked
+ * child: /proc/self/exe of what the image's code can reach is then the sealed memfd, never proa on
+ * the host's disk (CVE-2019-5736); nothing of the parent's memory comes along; and a memory limit
+ * counts a process of some hundred kilobytes.
+ *
+ * The same stage runs in the guest of a virtual machine. It never runs twice in one process and may
+ * use malloc freely.
+ *
+ * Wire: the parent writes struct stage_start and the bytes of the plan, later one byte STAGE_GO. The
+ * stage writes struct stage_report, the first perhaps with a terminal's descriptor. The end of the
+ * stream means that the command was executed.
+ */
+#ifndef PROA_CONTAINER_STAGE_H
+#define PROA_CONTAINER_STAGE_H
+
+#include <stdint.h>
+#include "util/err.h"
+
+#define STAGE_NAME    "proa-stage"
+#define STAGE_SYNC_FD 3
+#define STAGE_GO      'G'
+
+enum stage_mode {
+	STAGE_RUN = 1,  /* payload: a plan; first process, builds the root */
+	STAGE_EXEC = 2, /* payload: a plan process; joins what is there */
+};
+
+struct stage_start {
+	uint32_t mode;
+	uint32_t payload_bytes;
+	uint32_t cgroup_version; /* 0: none, 1, 2 */
+};
+
+enum stage_report_type {
+	STAGE_REPORT_TERMINAL = 1, /* carries the terminal's master descriptor */
+	STAGE_REPORT_WARNING = 2,  /* err.msg is for the user; the start goes on */
+	STAGE_REPORT_FAILED = 3,   /* err says why the command does not run; the stage exits */
+};
+
+struct stage_report {
+	uint32_t type;
+	struct err err;
+};
+
+/* main() of the stage: never returns success, for it then is another program. */
+int stage_main(int argc, char **argv);
+
+#endif
