@@ -60,7 +60,4 @@ int store_image_remove(struct store *s, const char *ref_or_id, bool force,
 		       struct store_removal *ret, struct err *err);
 void store_removal_done(struct store_removal *r);
 
-/* The name or ID of a container that uses the image ("" none); the caller frees it. */
-int store_image_user(struct store *s, const char *id, char **ret);
-
 #endif
