@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Signals by name and number, as kill(1) and docker take them. */
+#ifndef PROA_UTIL_SIGNAL_H
+#define PROA_UTIL_SIGNAL_H
+
+/* "TERM", "SIGTERM", "sigterm", "15", "RTMIN+3". The number, or -EINVAL. */
+int signal_parse(const char *text);
+
+#endif
