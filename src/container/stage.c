@@ -7,10 +7,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include "container/stage_internal.h"
@@ -102,6 +105,20 @@ static int set_names(struct stage *s, struct err *err)
 	return 0;
 }
 
+/* A new network namespace has a loopback interface, and it is down. */
+static int raise_loopback(struct stage *s, struct err *err)
+{
+	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	_cleanup_close_ int fd = -EBADF;
+
+	if (!(s->plan.namespaces & PLAN_NS_NET))
+		return 0;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) < 0)
+		return err_sys(err, errno, "switch the loopback interface on");
+	return 0;
+}
+
 /*
  * Late namespaces. The cgroup namespace shows the group the process is in when it is made, so it
  * waits for the parent to have moved us; the time namespace is entered at exec.
@@ -151,6 +168,8 @@ static int build_root(struct stage *s, struct err *err)
 
 	if (r == 0)
 		r = set_names(s, err);
+	if (r == 0)
+		r = raise_loopback(s, err);
 	if (r == 0)
 		r = late_namespaces(s, err);
 	if (r == 0)

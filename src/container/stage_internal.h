@@ -31,12 +31,14 @@ int stage_root_enter(struct stage *s, struct err *err);
 /* Opens @path inside the root for mounting on it; makes a directory or an empty file if absent. */
 int stage_root_target(int root_fd, const char *path, bool directory, struct err *err);
 
-/* stage_mounts.c: the plan's mounts, devices, masked and read-only paths, in the new root. */
+/* stage_mounts.c: the plan's mounts, masked and read-only paths, in the new root. */
 int stage_mounts(struct stage *s, struct err *err);
-int stage_devices(struct stage *s, struct err *err);
 int stage_hide_paths(struct stage *s, struct err *err);
 /* A new file system of @type with @options as a detached mount; @attrs are MOUNT_ATTR_*. */
 int stage_new_fs(const char *type, const char *const *options, uint64_t attrs, struct err *err);
+
+/* stage_devices.c */
+int stage_devices(struct stage *s, struct err *err);
 
 /* stage_files.c: /etc/hosts, /etc/hostname and /etc/resolv.conf of the container. */
 int stage_files(struct stage *s, struct err *err);

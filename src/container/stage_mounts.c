@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The plan's mounts, devices and hidden paths in the new root.
+ * The plan's mounts and hidden paths in the new root.
  *
  * Every mount is made detached (fsopen/fsmount, or the clone of a bind's source) and moved onto a
  * descriptor that was resolved inside the root. What hides a path is a clone of a mount we made
@@ -32,6 +32,7 @@ int stage_new_fs(const char *type, const char *const *options, uint64_t attrs, s
 
 	if (fs < 0)
 		return err_sys(err, errno, "mount a %s", type);
+	(void)sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", type, 0); /* what mount(8) shows */
 	for (; options && *options; options++) {
 		_cleanup_free_ char *key = strdup(*options);
 		char *eq = key ? strchr(key, '=') : NULL;
@@ -166,57 +167,6 @@ int stage_mounts(struct stage *s, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	return 0;
-}
-
-static int make_device(int root_fd, const struct plan_device *d, struct err *err)
-{
-	_cleanup_free_ char *parent_path = strdup(d->path);
-	_cleanup_close_ int parent = -EBADF;
-	mode_t type = d->type == 'b' ? S_IFBLK : d->type == 'c' ? S_IFCHR : S_IFIFO;
-	char *slash = parent_path ? strrchr(parent_path, '/') : NULL;
-	const char *name;
-
-	if (!slash || !slash[1])
-		return err_set(err, EINVAL, "device path \"%s\" is not absolute", d->path);
-	name = d->path + (slash - parent_path) + 1;
-	slash[slash == parent_path] = 0;
-	parent = stage_root_target(root_fd, parent_path, true, err);
-	if (parent < 0)
-		return parent;
-	if (mknodat(parent, name, type | (d->mode & 07777), makedev(d->major, d->minor)) < 0) {
-		if (errno != EEXIST)
-			return err_sys(err, errno, "make the device %s", d->path);
-		return 0; /* the image has its own; the device rules decide whether it works */
-	}
-	if ((d->uid || d->gid) &&
-	    fchownat(parent, name, d->uid, d->gid, AT_SYMLINK_NOFOLLOW) < 0)
-		return err_sys(err, errno, "give the device %s its owner", d->path);
-	return 0;
-}
-
-int stage_devices(struct stage *s, struct err *err)
-{
-	static const struct {
-		const char *name, *target;
-	} links[] = {
-		{ "fd", "/proc/self/fd" },	  { "stdin", "/proc/self/fd/0" },
-		{ "stdout", "/proc/self/fd/1" }, { "stderr", "/proc/self/fd/2" },
-		{ "core", "/proc/kcore" },	  { "ptmx", "pts/ptmx" },
-	};
-	_cleanup_close_ int dev = stage_root_target(s->root_fd, "/dev", true, err);
-
-	if (dev < 0)
-		return dev;
-	for (size_t i = 0; i < s->plan.device_count; i++) {
-		int r = make_device(s->root_fd, &s->plan.devices[i], err);
-
-		if (r < 0)
-			return r;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
-		if (symlinkat(links[i].target, dev, links[i].name) < 0 && errno != EEXIST)
-			return err_sys(err, errno, "make /dev/%s", links[i].name);
 	return 0;
 }
 

@@ -86,6 +86,7 @@ static int overlay_by_layers(const struct plan_root *r)
 
 	if (fs < 0)
 		return -errno;
+	(void)overlay_set(fs, "source", "overlay");
 	for (char **l = r->lowers; *l; l++)
 		if (overlay_set(fs, "lowerdir+", *l) < 0)
 			return -errno;

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Device nodes and the usual links in the root's /dev. What may be used is the device rules' matter. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include "container/stage_internal.h"
+#include "util/mem.h"
+
+#define DEV_DEPTH_MAX 4
+
+static int make_device(int root_fd, const struct plan_device *d, struct err *err)
+{
+	_cleanup_free_ char *parent_path = strdup(d->path);
+	_cleanup_close_ int parent = -EBADF;
+	mode_t type = d->type == 'b' ? S_IFBLK : d->type == 'c' ? S_IFCHR : S_IFIFO;
+	char *slash = parent_path ? strrchr(parent_path, '/') : NULL;
+	const char *name;
+
+	if (!slash || !slash[1])
+		return err_set(err, EINVAL, "device path \"%s\" is not absolute", d->path);
+	name = d->path + (slash - parent_path) + 1;
+	slash[slash == parent_path] = 0;
+	parent = stage_root_target(root_fd, parent_path, true, err);
+	if (parent < 0)
+		return parent;
+	if (mknodat(parent, name, type | (d->mode & 07777), makedev(d->major, d->minor)) < 0) {
+		if (errno != EEXIST)
+			return err_sys(err, errno, "make the device %s", d->path);
+		return 0; /* the image has its own; the device rules decide whether it works */
+	}
+	if ((d->uid || d->gid) &&
+	    fchownat(parent, name, d->uid, d->gid, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(err, errno, "give the device %s its owner", d->path);
+	return 0;
+}
+
+static bool is_own_mount(const char *name)
+{
+	static const char *const names[] = { ".", "..", "pts", "shm", "mqueue", "hugepages", "fd" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(names[i], name))
+			return true;
+	return false;
+}
+
+/*
+ * --privileged: every device that this kernel's /dev has. "/dev" still means the host's here (or the
+ * guest's, in a machine): the new root covers it only for lookups that start elsewhere.
+ */
+static int copy_devices(int from, int to, unsigned depth, struct err *err)
+{
+	DIR *d = fdopendir(from);
+	struct dirent *e;
+	int r = 0;
+
+	if (!d) {
+		close(from);
+		return err_sys(err, errno, "read /dev");
+	}
+	while (r == 0 && (e = readdir(d))) {
+		struct stat st;
+
+		if (is_own_mount(e->d_name) || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (S_ISDIR(st.st_mode) && depth < DEV_DEPTH_MAX) {
+			int child = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+			_cleanup_close_ int copy = -EBADF;
+
+			(void)mkdirat(to, e->d_name, st.st_mode & 07777);
+			copy = openat(to, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+			if (child >= 0 && copy >= 0)
+				r = copy_devices(child, copy, depth + 1, err);
+			else
+				fd_close(child);
+		} else if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
+			/* what is there already is the container's own */
+			if (mknodat(to, e->d_name, st.st_mode, st.st_rdev) == 0)
+				(void)fchownat(to, e->d_name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW);
+		}
+	}
+	closedir(d);
+	return r;
+}
+
+static int copy_all_devices(int dev, struct err *err)
+{
+	_cleanup_close_ int to = openat(dev, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int from = open("/dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (to < 0 || from < 0) {
+		fd_close(from);
+		return err_sys(err, errno, "open /dev");
+	}
+	return copy_devices(from, to, 0, err);
+}
+
+int stage_devices(struct stage *s, struct err *err)
+{
+	static const struct {
+		const char *name, *target;
+	} links[] = {
+		{ "fd", "/proc/self/fd" },	  { "stdin", "/proc/self/fd/0" },
+		{ "stdout", "/proc/self/fd/1" }, { "stderr", "/proc/self/fd/2" },
+		{ "core", "/proc/kcore" },	  { "ptmx", "pts/ptmx" },
+	};
+	_cleanup_close_ int dev = stage_root_target(s->root_fd, "/dev", true, err);
+
+	if (dev < 0)
+		return dev;
+	for (size_t i = 0; i < s->plan.device_count; i++) {
+		int r = make_device(s->root_fd, &s->plan.devices[i], err);
+
+		if (r < 0)
+			return r;
+	}
+	if (s->plan.privileged && copy_all_devices(dev, err) < 0)
+		return -err->errnum;
+	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
+		if (symlinkat(links[i].target, dev, links[i].name) < 0 && errno != EEXIST)
+			return err_sys(err, errno, "make /dev/%s", links[i].name);
+	return 0;
+}
