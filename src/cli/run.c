@@ -115,6 +115,7 @@ int cmd_run(struct cli *cli, int argc, char **argv)
 		{ 0, "network", CLI_STRING, &o->network, "NET", "none (default) or host", NULL, false },
 		{ 0, "net", CLI_STRING, &o->network, "NET", "", NULL, true },
 		{ 0, "pids-limit", CLI_I64, &o->pids_limit, "N", "Most processes at a time", NULL, false },
+		{ 0, "probe", CLI_STRING, &o->probe, "WHAT", "Measure instead of running the command (for compare)", NULL, true },
 		{ 0, "privileged", CLI_FLAG, &o->privileged, NULL, "All capabilities and devices, nothing hidden", NULL, false },
 		{ 0, "read-only", CLI_FLAG, &o->read_only, NULL, "Make the root file system read-only", NULL, false },
 		{ 0, "rm", CLI_FLAG, &o->auto_remove, NULL, "Remove it when it ends", NULL, false },

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "container/probe.h"
 #include "container/stage_internal.h"
 #include "util/io.h"
 #include "util/mem.h"
@@ -167,6 +168,10 @@ int stage_exec(struct stage *s, struct err *err)
 {
 	struct plan_process *p = &s->plan.process;
 
+	if (p->probe) {
+		close(STAGE_SYNC_FD); /* as a successful exec would */
+		probe_run(p->probe);
+	}
 	if (!p->args[0][0])
 		return err_exit(err, ENOENT, EXIT_NOT_FOUND, "the command is an empty string");
 	if (!strchr(p->args[0], '/'))

@@ -53,6 +53,8 @@ static int make_args(const struct plan_options *o, const struct image_config *im
 	for (char **v = rest; v && *v; v++)
 		if (strv_add(&args, *v) < 0)
 			return no_memory(err);
+	if (!strv_len(args) && o->probe && strv_add(&args, "probe") < 0)
+		return no_memory(err);
 	if (!strv_len(args))
 		return err_set(err, EINVAL,
 			       "no command: the image names none (CMD, ENTRYPOINT), so give one after "
@@ -128,6 +130,8 @@ static int make_process(const struct plan_options *o, const struct image_config 
 		r = plan_caps_resolve(o->cap_add, o->cap_drop, o->privileged, &caps, err);
 	if (r == 0)
 		r = make_rlimits(o, proc, err);
+	if (r == 0)
+		r = set(&proc->probe, o->probe, err);
 	if (r < 0)
 		return r;
 	proc->groups = strv_copy(o->groups);

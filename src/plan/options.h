@@ -23,6 +23,7 @@ struct plan_options {
 	const char *host_hostname; /* the host's own */
 	const char *host_resolv_conf; /* text of the host's /etc/resolv.conf, NULL: none */
 	const char *user, *workdir;
+	const char *probe;      /* plan_process.probe */
 	const char *entrypoint; /* NULL: the image's; "": none */
 	char **args;            /* after IMAGE */
 	char **env;             /* NAME=value, in order */

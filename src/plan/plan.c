@@ -10,6 +10,7 @@ void plan_process_done(struct plan_process *p)
 	strv_free(p->env);
 	free(p->cwd);
 	free(p->user);
+	free(p->probe);
 	strv_free(p->groups);
 	free(p->rlimits);
 	free(p->seccomp);

@@ -47,6 +47,7 @@ struct plan_process {
 	bool terminal;
 	uint16_t rows, cols; /* of the terminal, 0: unknown */
 	bool init;           /* run under a reaper that is process 1 (--init) */
+	char *probe;         /* not NULL: the stage itself measures this instead of executing args */
 	int32_t oom_score_adj;
 	bool has_oom_score_adj;
 	struct plan_rlimit *rlimits;

@@ -163,6 +163,7 @@ static void process(struct wire *w, struct plan_process *p)
 	NUM(w, p->rows);
 	NUM(w, p->cols);
 	flag(w, &p->init);
+	string(w, &p->probe);
 	NUM(w, p->oom_score_adj);
 	flag(w, &p->has_oom_score_adj);
 	n = count(w, p->rlimit_count, &p->rlimits, sizeof(*p->rlimits));
