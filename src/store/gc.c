@@ -13,9 +13,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 #include "oci/digest.h"
+#include "store/gc.h"
 #include "store/image.h"
 #include "store/index.h"
-#include "store/internal.h"
 #include "store/store.h"
 #include "util/err.h"
 #include "util/json.h"

@@ -6,6 +6,7 @@
 #include "oci/digest.h"
 #include "oci/reference.h"
 #include "store/containers.h"
+#include "store/gc.h"
 #include "store/image.h"
 #include "store/index.h"
 #include "store/internal.h"

@@ -19,11 +19,4 @@ int store_entry_find(struct store *s, const json_t *index, const char *text, siz
 int store_image_fill(struct store *s, const json_t *index, const json_t *entry,
 		     struct store_image *ret, struct err *err);
 
-/*
- * Removes blobs, layers and EROFS files that no image in the index refers to; does nothing while
- * somebody holds a pin, or when a manifest cannot be read. @ret_layers (may be NULL) gets the
- * diffIDs of the layers removed. Takes the lock itself.
- */
-void store_gc(struct store *s, char ***ret_layers);
-
 #endif

@@ -18,8 +18,13 @@
 static int add_item(struct publish_item **list, size_t *count, const char *staged,
 		    const char *digest)
 {
-	struct publish_item item = { strdup(staged), strdup(digest) };
+	struct publish_item item = { 0 };
 
+	for (size_t i = 0; i < *count; i++)
+		if (!strcmp((*list)[i].digest, digest))
+			return 0;
+	item.staged = strdup(staged);
+	item.digest = strdup(digest);
 	if (!item.staged || !item.digest || mem_grow(list, *count, sizeof(item)) < 0) {
 		free(item.staged);
 		free(item.digest);
