@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proa-init is one static executable with three lives: process 1 of a machine (with the agent in it),
+ * the stage that becomes a container's process (on the host as in the guest), and, with --init, the
+ * reaper that stays. Which one it is tells how it was started.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "agent.h"
+#include "container/stage.h"
+#include "guest.h"
+#include "util/err.h"
+#include "util/io.h"
+#include "util/mem.h"
+#include "util/str.h"
+
+#define PORT_TIMEOUT_MS 20000
+
+static void on_clock(void *data _unused_, int64_t realtime_ns)
+{
+	struct timespec ts = { .tv_sec = realtime_ns / 1000000000, .tv_nsec = realtime_ns % 1000000000 };
+
+	if (realtime_ns > 0)
+		(void)clock_settime(CLOCK_REALTIME, &ts);
+}
+
+static int on_prepare(void *data _unused_, uint32_t run_flags, struct err *err)
+{
+	int r = guest_disks_check(err);
+
+	if (r == 0 && (run_flags & RUN_BINDS))
+		r = guest_share_mount(err);
+	return r;
+}
+
+static void on_sync(void *data _unused_)
+{
+	guest_disks_sync();
+}
+
+static void on_ended(void *data _unused_)
+{
+	guest_power_off();
+}
+
+_Noreturn void guest_main(void)
+{
+	static const struct agent_hooks hooks = {
+		.clock = on_clock, .prepare = on_prepare, .sync = on_sync, .ended = on_ended
+	};
+	static struct agent agent;
+	struct loop loop;
+	struct err err = ERR_INIT;
+	int fd;
+
+	guest_boot();
+	guest_disks_mount();
+	fd = guest_port_open(PORT_TIMEOUT_MS);
+	if (fd < 0)
+		guest_fatal("the agent's port did not appear: %s", strerror(-fd));
+	if (loop_init(&loop, &err) < 0)
+		guest_fatal("%s", err.msg);
+	if (agent_init(&agent, &loop, fd, &container_backend, "/proc/self/exe", &hooks) < 0)
+		guest_fatal("the agent cannot watch its port");
+	if (loop_run(&loop, &err) < 0)
+		guest_fatal("%s", err.msg);
+	guest_power_off();
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 0 && !strcmp(argv[0], STAGE_NAME))
+		return stage_main(argc, argv);
+	if (getpid() == 1)
+		guest_main();
+	fprintf(stderr, "proa-init is a part of proa and runs nothing by itself; see \"proa --help\"\n");
+	return EXIT_PROA;
+}

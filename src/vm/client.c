@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An exec is a session of its own on a connection of its own (switch.c is the other end). A signal
+ * is one frame and its answer, waited for without a loop.
+ */
+#include "vm/client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include "plan/plan.h"
+#include "util/err.h"
+#include "util/io.h"
+#include "util/mem.h"
+#include "util/str.h"
+#include "vm/machine.h"
+
+#define ANSWER_MS 5000
+
+struct client {
+	struct vm_session session;
+	struct link link;
+};
+
+static int connect_owner(const struct instance *inst, struct err *err)
+{
+	_cleanup_free_ char *path = str_printf("%s/" VM_SOCKET_NAME, inst->run_dir);
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	if (!path || fd < 0)
+		return err_sys(err, path ? errno : ENOMEM, "talk to the machine");
+	if (strlen(path) >= sizeof(a.sun_path))
+		return err_set(err, ENAMETOOLONG, "the path %s is too long for a socket", path);
+	memcpy(a.sun_path, path, strlen(path) + 1);
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0) {
+		if (errno == ENOENT || errno == ECONNREFUSED)
+			return err_set(err, ESRCH, "the machine is not running");
+		return err_sys(err, errno, "talk to the machine through %s", path);
+	}
+	return TAKE_FD(fd);
+}
+
+static int client_frame(struct link *l, const struct frame *f)
+{
+	struct client *c = container_of(l, struct client, link);
+
+	return f->session == 0 ? vm_session_frame(&c->session, f) : -EBADMSG;
+}
+
+static void client_ended(struct link *l, int error)
+{
+	struct client *c = container_of(l, struct client, link);
+	struct err why = ERR_INIT;
+
+	err_set(&why, EPIPE, error == -EBADMSG ? "the machine's owner sent what breaks the protocol" :
+						 "the machine's owner ended");
+	vm_session_end(&c->session, EXIT_PROA, &why);
+}
+
+static void client_free(struct vm_session *s)
+{
+	struct client *c = container_of(s, struct client, session);
+
+	link_done(&c->link);
+	free(c);
+}
+
+int vm_client_exec(struct loop *loop, const struct instance *inst, const struct plan_process *what,
+		   const struct process_events *events, struct process **ret, struct err *err)
+{
+	static const struct link_handler handler = { .frame = client_frame, .ended = client_ended };
+	static const struct vm_session_owner owner = { .signal = vm_session_signal,
+						       .free = client_free };
+	_cleanup_free_ uint8_t *bytes = NULL;
+	struct client *c;
+	size_t n;
+	int fd, r = plan_process_encode(what, &bytes, &n);
+
+	if (r < 0)
+		return err_sys(err, -r, "encode the command");
+	if (n > PLAN_WIRE_MAX)
+		return err_set(err, E2BIG, "the command line and environment are too long");
+	fd = connect_owner(inst, err);
+	if (fd < 0)
+		return fd;
+	c = calloc(1, sizeof(*c));
+	if (!c) {
+		close(fd);
+		return err_set(err, ENOMEM, "out of memory");
+	}
+	vm_session_init(&c->session, &c->link, 0, events, &owner);
+	r = link_init(&c->link, loop, fd, FROM_GUEST, &handler);
+	if (r < 0) {
+		client_free(&c->session);
+		return err_sys(err, -r, "watch the machine");
+	}
+	link_send_all(&c->link, FRAME_PLAN, 0, bytes, n);
+	link_send(&c->link, FRAME_EXEC, 0, NULL, 0);
+	*ret = &c->session.base;
+	return 0;
+}
+
+int vm_client_kill(const struct instance *inst, int signo, struct err *err)
+{
+	struct {
+		struct frame_header h;
+		struct frame_signal f;
+	} __attribute__((packed)) ask = {
+		.h = { .length = sizeof(struct frame_signal), .type = FRAME_KILL },
+		.f = { .signo = signo },
+	};
+	_cleanup_close_ int fd = connect_owner(inst, err);
+	_cleanup_free_ struct frame_reader *reader = calloc(1, sizeof(*reader));
+	struct err why = ERR_INIT;
+	struct frame f;
+	int code, r = 0;
+
+	if (fd < 0)
+		return fd;
+	if (!reader)
+		return err_set(err, ENOMEM, "out of memory");
+	if (send(fd, &ask, sizeof(ask), MSG_NOSIGNAL) != sizeof(ask))
+		return err_sys(err, errno, "send a signal to the machine");
+	while (r == 0) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+
+		if (poll(&p, 1, ANSWER_MS) <= 0)
+			return err_set(err, ETIMEDOUT, "the machine's owner does not answer");
+		r = frame_reader_fill(reader, fd);
+		/* SIGKILL may end the owner's machine before it answers */
+		if (r <= 0)
+			return signo == SIGKILL ? 0 : err_set(err, EPIPE, "the machine's owner ended");
+		r = frame_reader_next(reader, &f);
+	}
+	if (r < 0 || frame_check(&f, FROM_GUEST) < 0 || f.type != FRAME_EXITED ||
+	    frame_get_exited(&f, &code, &why) < 0)
+		return err_set(err, EPROTO, "the machine's owner sent what breaks the protocol");
+	if (why.errnum) {
+		*err = why;
+		return -why.errnum;
+	}
+	return 0;
+}

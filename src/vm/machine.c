@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a machine in its owner.
+ *
+ * Everything is prepared while QEMU is not needed yet, then QEMU starts, and while the guest boots
+ * the plan already waits in the link. The guest greets; the host answers with its clock, in front of
+ * what waits. From then on it is a session like any other.
+ *
+ * Three things may end it: the session (its exit code arrived: QEMU is killed at once, for the guest
+ * has nothing left to do that matters), QEMU's own end, and a broken rule of the protocol. Whichever
+ * comes first decides what is told; machine_end() is called once.
+ */
+#include "vm/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include "plan/plan.h"
+#include "util/err.h"
+#include "util/io.h"
+#include "util/linux.h"
+#include "util/log.h"
+#include "util/mem.h"
+#include "util/proc.h"
+#include "util/str.h"
+#include "vm/disk.h"
+#include "vm/report.h"
+#include "vm/share.h"
+#include "vm/switch.h"
+
+#define BOOT_LIMIT_S 120 /* until the agent's greeting; emulated on a busy host it takes a few */
+#define KILL_LIMIT_S 3	 /* from SIGKILL for the command until the machine goes instead */
+#define GONE_LIMIT_S 3	 /* from the end of the agent's port until QEMU's end */
+
+static struct vm_machine *machine_of(struct vm_session *s)
+{
+	return container_of(s, struct vm_machine, session);
+}
+
+static void set_timer(struct vm_machine *m, int seconds)
+{
+	struct itimerspec t = { .it_value.tv_sec = seconds };
+
+	(void)timerfd_settime(m->timer_watch.fd, 0, &t, NULL);
+}
+
+/* Tells the end; the user may free the machine in it. */
+static void machine_end(struct vm_machine *m, int code, const struct err *why)
+{
+	if (m->qemu.pid > 0)
+		(void)sys_pidfd_send_signal(m->qemu.pidfd, SIGKILL);
+	vm_switch_free(TAKE_PTR(m->clients), why);
+	vm_session_end(&m->session, code, why);
+}
+
+static void end_by_protocol(struct vm_machine *m)
+{
+	struct err why = ERR_INIT;
+
+	err_set(&why, EPROTO, "the machine was ended: what its agent sent breaks the protocol");
+	machine_end(m, EXIT_PROA, &why);
+}
+
+static void qemu_ended(struct loop_watch *w, uint32_t events _unused_)
+{
+	struct vm_machine *m = container_of(w, struct vm_machine, qemu_watch);
+	struct err why = ERR_INIT;
+	int status;
+
+	if (!vm_helper_reap(&m->qemu, &status))
+		return;
+	loop_remove(m->loop, w);
+	vm_tail_drain(&m->console);
+	vm_tail_drain(&m->complaints);
+	vm_report_end(&m->console, &m->complaints, status, &why);
+	machine_end(m, m->killed ? 128 + SIGKILL : EXIT_PROA, m->killed ? NULL : &why);
+}
+
+static void timer_ready(struct loop_watch *w, uint32_t events _unused_)
+{
+	struct vm_machine *m = container_of(w, struct vm_machine, timer_watch);
+	struct err why = ERR_INIT;
+
+	loop_remove(m->loop, w);
+	if (m->killed) {
+		machine_end(m, 128 + SIGKILL, NULL);
+		return;
+	}
+	vm_tail_drain(&m->console);
+	vm_report_silence(&m->console, m->greeted, BOOT_LIMIT_S, &why);
+	machine_end(m, EXIT_PROA, &why);
+}
+
+/* ---- the link ------------------------------------------------------------------------------- */
+
+static int on_hello(struct vm_machine *m, const struct frame *f)
+{
+	struct frame_hello h;
+	struct timespec now;
+
+	frame_get(f, &h, sizeof(h));
+	if (m->greeted || f->session != SESSION_FIRST || h.magic != PROTOCOL_MAGIC ||
+	    h.version != PROTOCOL_VERSION)
+		return -EBADMSG;
+	m->greeted = true;
+	set_timer(m, 0);
+	clock_gettime(CLOCK_REALTIME, &now);
+	h.realtime_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	link_release(&m->link, FRAME_HELLO, &h, sizeof(h));
+	return 0;
+}
+
+static int machine_frame(struct link *l, const struct frame *f)
+{
+	struct vm_machine *m = container_of(l, struct vm_machine, link);
+	struct err why = ERR_INIT;
+	int code, r;
+
+	if (f->type == FRAME_HELLO)
+		return on_hello(m, f);
+	if (!m->greeted)
+		return -EBADMSG;
+	if (f->session != SESSION_FIRST)
+		return m->clients ? vm_switch_frame(m->clients, f) : 0;
+	if (f->type != FRAME_EXITED)
+		return vm_session_frame(&m->session, f);
+	r = vm_flow_from_guest(&m->session.flow, f);
+	if (r == 0)
+		r = frame_get_exited(f, &code, &why);
+	if (r < 0)
+		return r;
+	machine_end(m, code, why.errnum ? &why : NULL);
+	return LINK_FREED;
+}
+
+static void machine_link_ended(struct link *l, int error)
+{
+	struct vm_machine *m = container_of(l, struct vm_machine, link);
+
+	if (error == -EBADMSG)
+		end_by_protocol(m);
+	else /* QEMU's end, which says more, follows */
+		set_timer(m, GONE_LIMIT_S);
+}
+
+static void machine_drained(struct link *l)
+{
+	vm_switch_drained(container_of(l, struct vm_machine, link)->clients);
+}
+
+/* ---- the session ---------------------------------------------------------------------------- */
+
+static int machine_signal(struct vm_session *s, int signo)
+{
+	struct vm_machine *m = machine_of(s);
+	int r = vm_session_signal(s, signo);
+
+	/* what must end it ends it, also when the guest hangs or still boots */
+	if (r == 0 && signo == SIGKILL && !m->killed) {
+		m->killed = true;
+		set_timer(m, m->greeted ? KILL_LIMIT_S : 0);
+		if (!m->greeted)
+			(void)sys_pidfd_send_signal(m->qemu.pidfd, SIGKILL);
+	}
+	return r;
+}
+
+static int client_signal(void *data, int signo)
+{
+	struct vm_machine *m = data;
+
+	return machine_signal(&m->session, signo);
+}
+
+static void remove_state(struct vm_machine *m)
+{
+	static const char *const names[] = { VM_STATE_NAME, VM_SOCKET_NAME };
+	_cleanup_close_ int dir = open(m->inst->run_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	for (size_t i = 0; dir >= 0 && i < ARRAY_SIZE(names); i++)
+		(void)unlinkat(dir, names[i], 0);
+	if (dir >= 0)
+		(void)unlinkat(dir, VM_BINDS_NAME, AT_REMOVEDIR);
+}
+
+static void machine_free(struct vm_session *s)
+{
+	struct vm_machine *m = machine_of(s);
+
+	vm_switch_free(TAKE_PTR(m->clients), NULL);
+	loop_remove(m->loop, &m->qemu_watch);
+	loop_remove(m->loop, &m->timer_watch);
+	m->timer_watch.fd = fd_close(m->timer_watch.fd);
+	link_done(&m->link);
+	/* both are told before either is waited for */
+	if (m->share.pid > 0)
+		(void)sys_pidfd_send_signal(m->share.pidfd, SIGKILL);
+	vm_helper_end(&m->qemu);
+	vm_helper_end(&m->share);
+	vm_tail_done(&m->console);
+	vm_tail_done(&m->complaints);
+	if (m->plan->auto_remove && m->disk)
+		(void)unlink(m->disk);
+	remove_state(m);
+	vm_kernel_done(&m->kernel);
+	free(m->initramfs);
+	free(m->disk);
+	free(m->qemu_binary);
+	free(m);
+}
+
+/* ---- the start ------------------------------------------------------------------------------ */
+
+/* The plan as the guest is to carry it out: its own paths for the root and for what is bound. */
+static int send_plan(struct vm_machine *m, struct err *err)
+{
+	char *lowers[] = { (char *)(uintptr_t)GUEST_LOWER, NULL };
+	struct plan p = *m->plan;
+	_cleanup_free_ struct plan_mount *mounts = calloc(p.mount_count + 1, sizeof(*mounts));
+	_cleanup_free_ char *names = calloc(p.mount_count + 1, sizeof(GUEST_BINDS) + 12);
+	_cleanup_free_ uint8_t *bytes = NULL;
+	struct frame_run run = { .flags = p.auto_remove ? 0 : RUN_SYNC };
+	char *name = names;
+	unsigned binds = 0;
+	size_t n;
+	int r;
+
+	if (!mounts || !names)
+		return err_set(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < p.mount_count; i++) {
+		mounts[i] = p.mounts[i];
+		if (mounts[i].kind != PLAN_MOUNT_BIND)
+			continue;
+		run.flags |= RUN_BINDS;
+		mounts[i].source = name;
+		name += sprintf(name, GUEST_BINDS "/%u", binds++) + 1;
+	}
+	p.mounts = mounts;
+	p.root.lowers = lowers;
+	p.root.upper = (char *)(uintptr_t)GUEST_UPPER;
+	p.root.work = (char *)(uintptr_t)GUEST_WORK;
+	p.vm = (struct plan_vm){ 0 };
+	r = plan_encode(&p, &bytes, &n);
+	if (r < 0)
+		return err_sys(err, -r, "encode the plan");
+	if (n > PLAN_WIRE_MAX)
+		return err_set(err, E2BIG, "the command line and environment are too long");
+	link_send_all(&m->link, FRAME_PLAN, SESSION_FIRST, bytes, n);
+	link_send(&m->link, FRAME_RUN, SESSION_FIRST, &run, sizeof(run));
+	return 0;
+}
+
+static int write_state(struct vm_machine *m, struct err *err)
+{
+	const struct vm_helper *helpers[] = { &m->qemu, &m->share };
+	_cleanup_free_ char *path = str_printf("%s/" VM_STATE_NAME, m->inst->run_dir);
+	struct str_buf b = { 0 };
+	int r = -ENOMEM;
+
+	for (size_t i = 0; i < ARRAY_SIZE(helpers); i++) {
+		uint64_t start;
+
+		if (helpers[i]->pid > 0 && proc_start_time(helpers[i]->pid, &start) == 0)
+			str_buf_printf(&b, "%d %llu\n", helpers[i]->pid, (unsigned long long)start);
+	}
+	if (path && !b.failed && b.data)
+		r = io_write_file(AT_FDCWD, path, b.data, b.len, 0600, 0);
+	str_buf_done(&b);
+	return r < 0 ? err_sys(err, -r, "write the machine's state in %s", m->inst->run_dir) : 0;
+}
+
+static int start_share(struct vm_machine *m, int stderr_fd, int *ret_fd, struct err *err)
+{
+	_cleanup_free_ char *dir = str_printf("%s/" VM_BINDS_NAME, m->inst->run_dir);
+
+	if (vm_share_count(m->plan) == 0)
+		return 0;
+	if (!dir)
+		return err_set(err, ENOMEM, "out of memory");
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return err_sys(err, errno, "make %s", dir);
+	return vm_share_start(m->plan, dir, stderr_fd, &m->share, ret_fd, err);
+}
+
+static int spawn_qemu(struct vm_machine *m, struct qemu_spec *spec, const int fds[2], int console,
+		      int complaints, struct err *err)
+{
+	_cleanup_strv_ char **argv = NULL;
+	struct vm_spawn spawn = { .stdout_fd = console,
+				  .stderr_fd = complaints,
+				  .fds = fds,
+				  .fd_count = 2 };
+	int r;
+
+	spec->agent_fd = SPAWN_FIRST_FD;
+	spec->share_fd = fds[1] >= 0 ? SPAWN_FIRST_FD + 1 : -1;
+	r = qemu_command(spec, &argv);
+	if (r < 0)
+		return err_sys(err, -r, "make QEMU's command line");
+	spawn.argv = argv;
+	return vm_spawn(&spawn, &m->qemu, err);
+}
+
+static int watch_link(struct vm_machine *m, int fd, struct err *err)
+{
+	static const struct link_handler handler = { .frame = machine_frame,
+						     .ended = machine_link_ended,
+						     .drained = machine_drained };
+	int r = link_init(&m->link, m->loop, fd, FROM_GUEST, &handler);
+
+	if (r < 0)
+		return err_sys(err, -r, "watch the machine");
+	link_hold(&m->link);
+	return 0;
+}
+
+static int start_processes(struct vm_machine *m, struct qemu_spec *spec, struct err *err)
+{
+	_cleanup_close_ int theirs = -EBADF, share_fd = -EBADF, console = -EBADF, complaints = -EBADF;
+	int pair[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(err, errno, "make a socket pair");
+	theirs = pair[1];
+	r = watch_link(m, pair[0], err);
+	if (r == 0 && (vm_tail_open(&m->console, m->loop, &console) < 0 ||
+		       vm_tail_open(&m->complaints, m->loop, &complaints) < 0))
+		r = err_sys(err, errno, "make the machine's console");
+	if (r == 0)
+		r = start_share(m, complaints, &share_fd, err);
+	if (r == 0)
+		r = spawn_qemu(m, spec, (int[]){ theirs, share_fd }, console, complaints, err);
+	return r;
+}
+
+static int watch_machine(struct vm_machine *m, struct err *err)
+{
+	struct vm_switch_owner owner = { .signal = client_signal, .data = m };
+	_cleanup_free_ char *path = str_printf("%s/" VM_SOCKET_NAME, m->inst->run_dir);
+	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), r;
+
+	if (!path || timer < 0)
+		return err_sys(err, path ? errno : ENOMEM, "watch the machine");
+	m->timer_watch = (struct loop_watch){ .fd = timer, .events = EPOLLIN, .call = timer_ready };
+	m->qemu_watch = (struct loop_watch){ .fd = m->qemu.pidfd, .events = EPOLLIN, .call = qemu_ended };
+	set_timer(m, BOOT_LIMIT_S);
+	r = loop_add(m->loop, &m->timer_watch);
+	if (r == 0)
+		r = loop_add(m->loop, &m->qemu_watch);
+	if (r < 0)
+		return err_sys(err, -r, "watch the machine");
+	return vm_switch_open(m->loop, path, &m->link, &owner, &m->clients, err);
+}
+
+/* What is on disk: the kernel with its initramfs, the image's disk, the machine's own. */
+static int prepare_files(struct vm_machine *m, struct qemu_spec *spec, struct err *err)
+{
+	const struct instance *inst = m->inst;
+	int r = qemu_find(&m->qemu_binary, err);
+
+	if (r == 0)
+		r = vm_kernel_find(inst->store, m->plan->vm.kernel, &m->kernel, err);
+	if (r == 0 && (!m->plan->vm.disk || access(m->plan->vm.disk, R_OK) < 0))
+		r = err_sys(err, m->plan->vm.disk ? errno : EINVAL, "open the image's disk %s",
+			    m->plan->vm.disk ? m->plan->vm.disk : "");
+	if (r == 0)
+		r = vm_kernel_initramfs(inst->store, &m->kernel, inst->stage,
+					vm_share_count(m->plan) > 0, &m->initramfs, err);
+	if (r == 0)
+		r = vm_disk_make(inst->store, inst->dir, &m->disk, err);
+	spec->binary = m->qemu_binary;
+	spec->kernel = m->kernel.image;
+	spec->initramfs = m->initramfs;
+	spec->root_disk = m->plan->vm.disk;
+	spec->own_disk = m->disk;
+	return r;
+}
+
+/* KVM or emulation: by what was seen to work on this host since it was started. */
+static void choose_accelerator(struct vm_machine *m, struct qemu_spec *spec)
+{
+	_cleanup_free_ char *run_root = strdup(m->inst->run_dir);
+	char *slash = run_root ? strrchr(run_root, '/') : NULL;
+	struct vm_kvm_verdict kvm = { 0 };
+
+	if (slash)
+		*slash = 0;
+	if (vm_kvm_probe(run_root, &kvm) < 0)
+		kvm.usable = false;
+	spec->kvm = kvm.usable;
+	if (!kvm.usable)
+		spec->tsc_khz = vm_tsc_khz(run_root);
+	log_verbose("machine: %s (KVM: %s), %llu MiB, %u CPU%s, kernel %s",
+		    kvm.usable ? "KVM" : "software emulation", kvm.reason,
+		    (unsigned long long)(spec->memory_bytes >> 20), spec->cpus, spec->cpus == 1 ? "" : "s",
+		    m->kernel.image);
+}
+
+int vm_machine_start(struct loop *loop, const struct plan *plan, const struct instance *inst,
+		     const struct process_events *events, struct vm_machine **ret, struct err *err)
+{
+	static const struct vm_session_owner owner = { .signal = machine_signal, .free = machine_free };
+	struct vm_machine *m = calloc(1, sizeof(*m));
+	struct qemu_spec spec = { .memory_bytes = vm_machine_memory(plan),
+				  .cpus = vm_machine_cpus(plan),
+				  .verbose_console = log_is_verbose() };
+	int r;
+
+	if (!m)
+		return err_set(err, ENOMEM, "out of memory");
+	m->loop = loop;
+	m->plan = plan;
+	m->inst = inst;
+	m->qemu = m->share = (struct vm_helper)VM_HELPER_INIT;
+	m->timer_watch.fd = -EBADF;
+	vm_session_init(&m->session, &m->link, SESSION_FIRST, events, &owner);
+	r = prepare_files(m, &spec, err);
+	if (r == 0) {
+		choose_accelerator(m, &spec);
+		r = start_processes(m, &spec, err);
+	}
+	if (r == 0) {
+		m->session.pid = m->qemu.pid;
+		r = watch_machine(m, err);
+	}
+	if (r == 0)
+		r = write_state(m, err);
+	if (r == 0)
+		r = send_plan(m, err);
+	if (r < 0) {
+		machine_free(&m->session);
+		return r;
+	}
+	*ret = m;
+	return 0;
+}

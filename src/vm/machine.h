@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A running machine, in the process that owns it: QEMU, virtiofsd, the link to the agent, the first
+ * process as a session, and the clients that exec.
+ */
+#ifndef PROA_VM_MACHINE_H
+#define PROA_VM_MACHINE_H
+
+#include "link.h"
+#include "plan/backend.h"
+#include "vm/host.h"
+#include "vm/kernel.h"
+#include "vm/qemu/qemu.h"
+#include "vm/session.h"
+#include "vm/spawn.h"
+#include "vm/tail.h"
+
+struct plan;
+struct vm_switch;
+
+struct vm_machine {
+	struct vm_session session; /* the first process */
+	struct loop *loop;
+	const struct plan *plan;
+	const struct instance *inst;
+	struct link link; /* to the agent */
+	bool greeted;	  /* the agent spoke */
+	bool killed;	  /* SIGKILL was asked for */
+	struct vm_helper qemu, share;
+	struct loop_watch qemu_watch, timer_watch;
+	struct vm_tail console, complaints; /* serial console; standard error of the helpers */
+	struct vm_switch *clients;
+	struct vm_kernel kernel;
+	char *initramfs, *disk, *qemu_binary;
+};
+
+#define VM_MEMORY_DEFAULT  (1024ull << 20)
+#define VM_MEMORY_MIN	   (128ull << 20)
+#define VM_MEMORY_OVERHEAD (160ull << 20) /* of the guest's kernel, beside a limit for the command */
+
+/*
+ * Starts it. On failure nothing is left. 0 or -errno. It ends with process->ops->free() of
+ * (*ret)->session.base.
+ */
+int vm_machine_start(struct loop *loop, const struct plan *plan, const struct instance *inst,
+		     const struct process_events *events, struct vm_machine **ret, struct err *err);
+
+/* Memory and CPUs of the machine for this plan (backend.c). */
+uint64_t vm_machine_memory(const struct plan *plan);
+uint32_t vm_machine_cpus(const struct plan *plan);
+
+/* In run_dir: the helpers' pids and start times; where clients connect; where binds are staged. */
+#define VM_STATE_NAME  "machine"
+#define VM_SOCKET_NAME "agent.sock"
+#define VM_BINDS_NAME  "binds"
+
+#endif
