@@ -120,14 +120,15 @@ static int overlay_by_string(const struct plan_root *r)
 			       !strncmp(*l, base, n) ? *l + n : *l);
 	if (r->upper)
 		str_buf_printf(&o, ",upperdir=%s,workdir=%s", r->upper, r->work);
-	if (chdir(base) < 0 || sys_mount("overlay", "/", "overlay", 0, o.data) < 0)
+	/* on /proc, which surely is there; on "/" itself no path of ours would lead to it */
+	if (chdir(base) < 0 || sys_mount("overlay", "/proc", "overlay", 0, o.data) < 0)
 		result = -errno;
 	str_buf_done(&o);
 	if (result < 0)
 		return result;
-	/* take it off "/" again as a detached mount, so that both ways end alike */
-	fd = sys_open_tree(AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	if (fd < 0 || sys_umount2("/", MNT_DETACH) < 0)
+	/* take it off again as a detached mount, so that both ways end alike */
+	fd = sys_open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (fd < 0 || sys_umount2("/proc", MNT_DETACH) < 0)
 		return -errno;
 	return fd;
 }
