@@ -162,7 +162,63 @@ int io_mkdir_all(int dir_fd, const char *path, mode_t mode)
 	return mkdirat(dir_fd, copy, mode) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-static int remove_children(int fd, dev_t dev)
+/*
+ * A tree may be deeper than we have descriptors (an archive can make it so): below REMOVE_DEPTH a
+ * directory is first renamed into the top one, and its turn comes in a later round there.
+ */
+#define REMOVE_DEPTH 24
+
+struct removal {
+	int top_fd;
+	dev_t dev;
+	unsigned long long moved; /* makes the names in the top directory unique */
+	bool again;
+};
+
+static int remove_children(struct removal *rm, int fd, int depth);
+
+static int move_up(struct removal *rm, int dir, const char *name)
+{
+	char up[48];
+
+	for (;;) {
+		snprintf(up, sizeof(up), ".removed-%llu", rm->moved++);
+		if (renameat2(dir, name, rm->top_fd, up, RENAME_NOREPLACE) == 0)
+			break;
+		if (errno != EEXIST)
+			return -errno;
+	}
+	rm->again = true;
+	return 0;
+}
+
+static int remove_dir(struct removal *rm, int dir, const char *name, int depth)
+{
+	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r;
+	struct stat st;
+
+	if (fd < 0 && errno == EACCES && fchmodat(dir, name, 0700, 0) == 0)
+		fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0 || st.st_dev != rm->dev) {
+		close(fd);
+		return -EXDEV;
+	}
+	if ((st.st_mode & 0700) != 0700 && geteuid() != 0)
+		fchmod(fd, 0700);
+	if (depth == REMOVE_DEPTH) {
+		close(fd);
+		return move_up(rm, dir, name);
+	}
+	r = remove_children(rm, fd, depth);
+	if (r == 0 && unlinkat(dir, name, AT_REMOVEDIR) < 0)
+		r = -errno;
+	return r;
+}
+
+/* Takes @fd over. */
+static int remove_children(struct removal *rm, int fd, int depth)
 {
 	DIR *d = fdopendir(fd);
 	struct dirent *e;
@@ -174,25 +230,13 @@ static int remove_children(int fd, dev_t dev)
 		return first;
 	}
 	while ((e = readdir(d))) {
-		struct stat st;
-		int child, r = 0;
+		int r;
 
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
 			continue;
 		if (e->d_type != DT_DIR && unlinkat(dirfd(d), e->d_name, 0) == 0)
 			continue;
-		child = openat(dirfd(d), e->d_name,
-			       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (child < 0) {
-			r = -errno;
-		} else if (fstat(child, &st) < 0 || st.st_dev != dev) {
-			r = -EXDEV;
-			close(child);
-		} else {
-			r = remove_children(child, dev);
-		}
-		if (r == 0 && unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR) < 0)
-			r = -errno;
+		r = remove_dir(rm, dirfd(d), e->d_name, depth + 1);
 		if (r < 0 && first == 0)
 			first = r;
 	}
@@ -200,9 +244,29 @@ static int remove_children(int fd, dev_t dev)
 	return first;
 }
 
+static int remove_rounds(int fd)
+{
+	struct removal rm = { .top_fd = fd };
+	struct stat st;
+	int r;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	rm.dev = st.st_dev;
+	if ((st.st_mode & 0700) != 0700 && geteuid() != 0)
+		fchmod(fd, 0700);
+	do {
+		/* a description of its own: the position in the directory is part of it */
+		int round = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		rm.again = false;
+		r = round < 0 ? -errno : remove_children(&rm, round, 0);
+	} while (r == 0 && rm.again);
+	return r;
+}
+
 int io_remove_tree(int dir_fd, const char *name)
 {
-	struct stat st;
 	int fd, r;
 
 	if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
@@ -212,12 +276,8 @@ int io_remove_tree(int dir_fd, const char *name)
 	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? 0 : -errno;
-	if (fstat(fd, &st) < 0) {
-		r = -errno;
-		close(fd);
-		return r;
-	}
-	r = remove_children(fd, st.st_dev);
+	r = remove_rounds(fd);
+	close(fd);
 	if (unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		return r < 0 ? r : -errno;
 	return 0;
