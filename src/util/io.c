@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include "util/mem.h"
 
 ssize_t io_read_full(int fd, void *buf, size_t n)
@@ -183,7 +184,8 @@ static int move_up(struct removal *rm, int dir, const char *name)
 
 	for (;;) {
 		snprintf(up, sizeof(up), ".removed-%llu", rm->moved++);
-		if (renameat2(dir, name, rm->top_fd, up, RENAME_NOREPLACE) == 0)
+		/* not every libc has renameat2(); 1 is RENAME_NOREPLACE */
+		if (syscall(SYS_renameat2, dir, name, rm->top_fd, up, 1) == 0)
 			break;
 		if (errno != EEXIST)
 			return -errno;
