@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include "util/err.h"
 #include "util/io.h"
 #include "util/mem.h"
@@ -26,30 +25,22 @@
 
 static int run_mkfs(const char *path, struct err *err)
 {
-	static const char *const places[] = { "/usr/sbin/mkfs.ext4", "/sbin/mkfs.ext4" };
-	const char *binary = places[access(places[0], X_OK) == 0 ? 0 : 1];
+	_cleanup_free_ char *binary = NULL;
+	int r = vm_find_program("mkfs.ext4", "machines need it for their disks", "e2fsprogs", &binary, err);
 	/* few inode tables and no reserve: what is not written needs not be copied */
 	const char *argv[] = { binary, "-q", "-F", "-m", "0", "-L", "proa", "-O",
 			       "^has_journal,^resize_inode,sparse_super2,uninit_bg,metadata_csum",
 			       "-E", "lazy_itable_init=1,nodiscard,num_backup_sb=0", "-i", "65536", path,
 			       NULL };
 	struct vm_spawn s = { .argv = (char *const *)(uintptr_t)argv, .stdout_fd = -1, .stderr_fd = -1 };
-	struct vm_helper h = VM_HELPER_INIT;
-	int status, r;
 
-	if (access(binary, X_OK) < 0)
-		return err_set(err, ENOENT, "mkfs.ext4 is not installed, and machines need it for their "
-					    "disks: apt-get install e2fsprogs");
-	r = vm_spawn(&s, &h, err);
 	if (r < 0)
 		return r;
-	if (waitpid(h.pid, &status, 0) == h.pid)
-		h.pid = 0;
-	vm_helper_end(&h);
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+	r = vm_spawn_wait(&s, err);
+	if (r > 0)
 		return err_set(err, EIO, "mkfs.ext4 could not make a disk in %s (exit code %d); is the "
-					 "store's disk full?", path, WIFEXITED(status) ? WEXITSTATUS(status) : -1);
-	return 0;
+					 "store's file system full?", path, r);
+	return r;
 }
 
 static int make_template(const char *dir, const char *path, struct err *err)

@@ -52,7 +52,6 @@ struct vm_kernel_import {
 	const char *modules; /* directory of its modules, or NULL; a .deb has its own */
 	const char *name;    /* NULL: taken from the version */
 	const char *origin;  /* what info.json says of where it is from; NULL: @source */
-	bool replace;	     /* one of that name is replaced; otherwise that is an error */
 };
 
 /* Imports, and makes it the default if it is the first. *@ret_name is the caller's to free. */

@@ -10,6 +10,7 @@
 #include "util/err.h"
 #include "util/linux.h"
 #include "util/mem.h"
+#include "util/str.h"
 
 #define FDS_MAX 8
 
@@ -70,6 +71,42 @@ int vm_spawn(const struct vm_spawn *s, struct vm_helper *ret, struct err *err)
 		return err_sys(err, errno, "start %s", s->argv[0]);
 	*ret = (struct vm_helper){ .pid = pid, .pidfd = pidfd };
 	return 0;
+}
+
+int vm_spawn_wait(const struct vm_spawn *s, struct err *err)
+{
+	struct vm_helper h = VM_HELPER_INIT;
+	int status = 0, r = vm_spawn(s, &h, err);
+
+	if (r < 0)
+		return r;
+	while (waitpid(h.pid, &status, 0) < 0 && errno == EINTR)
+		;
+	close(h.pidfd);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int vm_find_program(const char *name, const char *needed_by, const char *package, char **ret,
+		    struct err *err)
+{
+	const char *path = getenv("PATH");
+	/* sbin is in root's PATH only after a login */
+	_cleanup_free_ char *dirs = str_printf("%s:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+					       path ? path : "");
+	char *save = NULL;
+
+	if (!dirs)
+		return err_set(err, ENOMEM, "out of memory");
+	for (char *d = strtok_r(dirs, ":", &save); d; d = strtok_r(NULL, ":", &save)) {
+		_cleanup_free_ char *file = str_printf("%s/%s", d, name);
+
+		if (d[0] == '/' && file && access(file, X_OK) == 0) {
+			*ret = TAKE_PTR(file);
+			return 0;
+		}
+	}
+	return err_set(err, ENOENT, "%s is not installed, and %s: apt-get install %s", name, needed_by,
+		       package);
 }
 
 void vm_helper_end(struct vm_helper *h)

@@ -31,6 +31,16 @@ struct vm_helper {
 /* Starts it, tied to this thread by PR_SET_PDEATHSIG. 0 or -errno. */
 int vm_spawn(const struct vm_spawn *s, struct vm_helper *ret, struct err *err);
 
+/* Starts it, waits for its end, and returns its exit code (128 + N by signal N), or -errno. */
+int vm_spawn_wait(const struct vm_spawn *s, struct err *err);
+
+/*
+ * The absolute path of a program in PATH (or where a system keeps its own); -ENOENT says what needs
+ * it ("machines") and which @package has it. The caller frees *@ret.
+ */
+int vm_find_program(const char *name, const char *needed_by, const char *package, char **ret,
+		    struct err *err);
+
 /* Kills and reaps it, if there is one. */
 void vm_helper_end(struct vm_helper *h);
 

@@ -26,28 +26,13 @@
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/str.h"
+#include "vm/spawn.h"
 
 #define QEMU_BINARY "qemu-system-x86_64"
 
 int qemu_find(char **ret, struct err *err)
 {
-	const char *path = getenv("PATH");
-	_cleanup_free_ char *dirs = strdup(path ? path : "/usr/local/bin:/usr/bin:/bin");
-	char *save = NULL;
-
-	if (!dirs)
-		return err_set(err, ENOMEM, "out of memory");
-	for (char *d = strtok_r(dirs, ":", &save); d; d = strtok_r(NULL, ":", &save)) {
-		_cleanup_free_ char *file = str_printf("%s/" QEMU_BINARY, d);
-
-		if (d[0] == '/' && file && access(file, X_OK) == 0) {
-			*ret = TAKE_PTR(file);
-			return 0;
-		}
-	}
-	return err_set(err, ENOENT,
-		       QEMU_BINARY " is not installed, and machines run on it: "
-		       "apt-get install qemu-system-x86");
+	return vm_find_program(QEMU_BINARY, "machines run on it", "qemu-system-x86", ret, err);
 }
 
 char *qemu_kernel_command_line(const struct qemu_spec *s)
@@ -132,9 +117,10 @@ static void add_machine(struct args *a, const struct qemu_spec *s)
 
 	/*
 	 * Emulation needs the PIC and the PIT (without them it has no clock); under KVM the kernel has
-	 * its own. The real-time clock is left out: the agent sets the time.
+	 * its own. Without the real-time clock the kernel looks for one during a second; the
+	 * time itself is set by the agent.
 	 */
-	option(a, "-M", "microvm,x-option-roms=off,rtc=off,auto-kernel-cmdline=off%s%s",
+	option(a, "-M", "microvm,x-option-roms=off,rtc=on,auto-kernel-cmdline=off%s%s",
 	       s->kvm ? ",pit=off,pic=off" : "", memory);
 	option(a, "-accel", "%s", s->kvm ? "kvm" : "tcg,thread=multi");
 	option(a, "-cpu", "%s", s->kvm ? "host" : "max");
