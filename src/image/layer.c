@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "image/blob_writer.h"
 #include "image/progress.h"
 #include "image/ring.h"
 #include "image/unpack.h"
@@ -24,7 +25,7 @@ struct tap {
 	struct stream stream;
 	struct stream *from;
 	EVP_MD_CTX *hash;
-	int fd;
+	struct blob_writer writer;
 	uint64_t bytes;
 	struct progress *progress;
 };
@@ -49,7 +50,7 @@ static ssize_t tap_read(struct stream *s, void *buf, size_t n, struct err *err)
 		return got;
 	t->bytes += (uint64_t)got;
 	EVP_DigestUpdate(t->hash, buf, (size_t)got);
-	r = io_write_full(t->fd, buf, (size_t)got);
+	r = blob_writer_add(&t->writer, buf, (size_t)got);
 	if (r < 0)
 		return err_sys(err, -r, "write to the store");
 	progress_add(t->progress, (uint64_t)got);
@@ -185,12 +186,12 @@ static int prepare(struct tap *tap, struct worker *w, const struct layer_options
 		   const struct layer *layer, struct err *err)
 {
 	char diff[48];
-	int fd;
+	int fd, r = blob_writer_open(&tap->writer, options->tmp_fd, layer->blob);
 
 	snprintf(diff, sizeof(diff), "%s/diff", layer->dir);
-	tap->fd = openat(options->tmp_fd, layer->blob, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
-			 0644);
-	if (tap->fd < 0 || mkdirat(options->tmp_fd, layer->dir, 0755) < 0 ||
+	if (r < 0)
+		return err_sys(err, -r, "write to the store");
+	if (mkdirat(options->tmp_fd, layer->dir, 0755) < 0 ||
 	    mkdirat(options->tmp_fd, diff, 0755) < 0)
 		return err_sys(err, errno, "write to the store");
 	fd = openat(options->tmp_fd, diff, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -206,8 +207,10 @@ static int finish(struct tap *tap, EVP_MD_CTX *diff_hash, const struct layer_opt
 		  const struct worker *w, struct layer *layer, struct err *err)
 {
 	char path[48], text[24];
-	int r;
+	int r = blob_writer_finish(&tap->writer);
 
+	if (r < 0)
+		return err_sys(err, -r, "write to the store");
 	hash_text(tap->hash, layer->digest);
 	if (layer->compression == COMPRESSION_NONE)
 		memcpy(layer->diff_id, layer->digest, sizeof(layer->diff_id));
@@ -225,7 +228,7 @@ int layer_stage(struct stream *in, const struct layer_options *options, struct l
 		struct err *err)
 {
 	struct layer layer = { 0 };
-	struct tap tap = { .stream.read = tap_read, .from = in, .fd = -EBADF,
+	struct tap tap = { .stream.read = tap_read, .from = in, .writer.fd = -EBADF,
 			   .hash = EVP_MD_CTX_new(), .progress = options->progress };
 	struct worker w = { .options.root_fd = -EBADF, .err = ERR_INIT };
 	EVP_MD_CTX *diff_hash = EVP_MD_CTX_new();
@@ -243,7 +246,7 @@ int layer_stage(struct stream *in, const struct layer_options *options, struct l
 		r = run(&tap, diff_hash, &layer, &w, err);
 	if (r == 0)
 		r = finish(&tap, diff_hash, options, &w, &layer, err);
-	fd_close(tap.fd);
+	blob_writer_done(&tap.writer);
 	fd_close(w.options.root_fd);
 	ring_done(&w.ring);
 	EVP_MD_CTX_free(tap.hash);
