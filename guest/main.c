@@ -74,7 +74,8 @@ int main(int argc, char **argv)
 {
 	if (argc > 0 && !strcmp(argv[0], STAGE_NAME))
 		return stage_main(argc, argv);
-	if (getpid() == 1)
+	/* the kernel starts /init; a container that executes its own /proc/1/exe is not a machine */
+	if (getpid() == 1 && argc > 0 && !strcmp(argv[0], "/init"))
 		guest_main();
 	fprintf(stderr, "proa-init is a part of proa and runs nothing by itself; see \"proa --help\"\n");
 	return EXIT_PROA;

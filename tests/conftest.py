@@ -4,6 +4,7 @@
 Every behaviour test takes the fixture `run` and thereby runs twice, as a container and as a machine,
 from one body. Everything started here is ended here, by pid, and every wait has a limit.
 """
+import fcntl
 import io
 import json
 import os
@@ -12,8 +13,10 @@ import pty
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import tarfile
+import termios
 import time
 
 import pytest
@@ -104,9 +107,6 @@ class Terminal:
     """A command on a pseudo-terminal, as a person would use it."""
 
     def __init__(self, argv, env, rows=24, cols=80):
-        import fcntl
-        import struct
-        import termios
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
@@ -115,9 +115,6 @@ class Terminal:
         self.status = None
 
     def resize(self, rows, cols):
-        import fcntl
-        import struct
-        import termios
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
 
     def send(self, text):
@@ -192,7 +189,7 @@ def busybox_tar(path):
                 add_file(tar, f"bin/{name}", type=tarfile.SYMTYPE, linkname="busybox")
         add_file(tar, "etc/passwd", PASSWD.encode(), 0o644)
         add_file(tar, "etc/group", GROUP.encode(), 0o644)
-        add_file(tar, "bin/suid-id", busybox, 0o4755)
+        add_file(tar, "bin/suid-id", suid_id(path.parent), 0o4755)
         add_file(tar, "bin/no-interpreter", b"#!/bin/absent\n")
         add_file(tar, "bin/windows-script", b"#!/bin/sh\r\necho hi\r\n")
         add_file(tar, "bin/not-a-program", b"just text\n")
@@ -201,6 +198,14 @@ def busybox_tar(path):
         add_file(tar, "bin/dynamic", pathlib.Path("/bin/true").read_bytes())
         add_file(tar, "out-link", type=tarfile.SYMTYPE, linkname="/../../../../../../etc")
     return path
+
+
+def suid_id(directory):
+    """A static program that prints its effective user: busybox would give its set-uid rights up."""
+    source, program = directory / "suid-id.c", directory / "suid-id"
+    source.write_text('#include <stdio.h>\n#include <unistd.h>\nint main(void) { printf("%d\\n", (int)geteuid()); }\n')
+    subprocess.run(["musl-gcc", "-static", "-o", program, source], check=True)
+    return program.read_bytes()
 
 
 def foreign_elf():

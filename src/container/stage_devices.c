@@ -80,7 +80,7 @@ static int copy_devices(int from, int to, unsigned depth, struct err *err)
 		} else if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
 			/* what is there already is the container's own */
 			if (mknodat(to, e->d_name, st.st_mode, st.st_rdev) == 0)
-				(void)fchownat(to, e->d_name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW);
+				(void)!fchownat(to, e->d_name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW);
 		}
 	}
 	closedir(d);

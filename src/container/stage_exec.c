@@ -38,7 +38,8 @@ static bool script_interpreter(const char *head, size_t n, char *ret)
 		return false;
 	while (i < n && (head[i] == ' ' || head[i] == '\t'))
 		i++;
-	while (i < n && o + 1 < INTERP_MAX && head[i] && !strchr(" \t\r\n", head[i]))
+	/* a carriage return is part of the name, for the kernel as well */
+	while (i < n && o + 1 < INTERP_MAX && head[i] && !strchr(" \t\n", head[i]))
 		ret[o++] = head[i++];
 	ret[o] = 0;
 	return o > 0;

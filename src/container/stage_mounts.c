@@ -83,8 +83,8 @@ static void take_over_mode(struct stage *s, const char *target, int tmpfs)
 					     RESOLVE_IN_ROOT);
 
 	if (fd >= 0 && fstat(fd, &st) == 0) {
-		(void)fchownat(tmpfs, "", st.st_uid, st.st_gid, AT_EMPTY_PATH);
-		(void)fchmodat(tmpfs, ".", st.st_mode & 07777, 0);
+		(void)!fchownat(tmpfs, "", st.st_uid, st.st_gid, AT_EMPTY_PATH);
+		(void)!fchmodat(tmpfs, ".", st.st_mode & 07777, 0);
 	}
 }
 

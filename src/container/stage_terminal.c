@@ -81,7 +81,7 @@ int stage_terminal_attach(struct stage *s, struct err *err)
 	if (ioctl(s->terminal_fd, TIOCSCTTY, 0) < 0)
 		return err_sys(err, errno, "take the terminal");
 	/* `mesg`, `su` and ssh expect the terminal to be its user's */
-	(void)fchown(s->terminal_fd, s->uid, (gid_t)-1);
+	(void)!fchown(s->terminal_fd, s->uid, (gid_t)-1);
 	for (int fd = 0; fd <= 2; fd++)
 		if (dup2(s->terminal_fd, fd) < 0)
 			return err_sys(err, errno, "attach the terminal");

@@ -187,7 +187,7 @@ static int set_ids(struct stage *s, struct err *err)
 		struct stat st;
 
 		if (s->uid && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode))
-			(void)fchown(fd, s->uid, (gid_t)-1);
+			(void)!fchown(fd, s->uid, (gid_t)-1);
 	}
 	if (setgroups(s->group_count, s->groups) < 0)
 		return err_sys(err, errno, "set the supplementary groups");

@@ -139,7 +139,7 @@ def test_written_layer_stays_without_rm(proa, image, backend):
 
 
 def test_device_nodes(run):
-    out = run("sh", "-c", "cd /dev; stat -c '%n %t:%T %a' null zero full random urandom tty; readlink fd stdin ptmx").stdout
+    out = run("sh", "-c", "cd /dev; stat -c '%n %t:%T %a' null zero full random urandom tty; for l in fd stdin ptmx; do readlink $l; done").stdout
     assert "null 1:3 666" in out and "zero 1:5 666" in out and "tty 5:0 666" in out
     assert out.split("\n")[-4:-1] == ["/proc/self/fd", "/proc/self/fd/0", "pts/ptmx"]
 
@@ -150,6 +150,6 @@ def test_mounts_are_the_same_in_both(proa, image, kernel):
     for backend in ("container", "vm"):
         out = proa("run", "--rm", f"--isolation={backend}", image, "cat", "/proc/mounts", check=True).stdout
         rows = [line.split() for line in out.splitlines()]
-        seen[backend] = {(r[1], r[2], frozenset(o for o in r[3].split(",") if "=" not in o)) for r in rows
+        seen[backend] = {(r[1], r[2], frozenset(o for o in r[3].split(",") if "=" not in o and o != "inode64")) for r in rows
                          if not r[1].startswith(("/sys/fs/cgroup", "/proc/", "/sys/firmware", "/sys/devices"))}
     assert seen["container"] == seen["vm"]

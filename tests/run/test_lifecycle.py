@@ -86,8 +86,13 @@ def test_ps_and_inspect(proa, idle, backend):
 
 
 def test_logs(proa, background, backend):
-    script = "echo one; echo two >&2; printf three; echo; echo ready; " + IDLE.replace("echo ready; ", "")
-    with background(script, opts=["--name", f"logs-{backend}"]) as b:
+    # "ready" comes after standard error was seen by somebody: the two streams have no common order
+    script = "echo one; echo two >&2; printf three; echo; read x; echo ready; " + IDLE.replace("echo ready; ", "")
+    with background(script, opts=["-i", "--name", f"logs-{backend}"], stdin=subprocess.PIPE, ready="three") as b:
+        assert os.read(b.process.stderr.fileno(), 100) == b"two\n"
+        b.process.stdin.write(b"go\n")
+        b.process.stdin.flush()
+        b.wait_for("ready")
         done = proa("logs", f"logs-{backend}")
         assert (done.stdout, done.stderr) == ("one\nthree\nready\n", "two\n")
         assert proa("logs", "--tail", "1", f"logs-{backend}").stdout == "ready\n"

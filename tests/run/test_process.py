@@ -105,7 +105,7 @@ def test_no_input_without_i(run):
 
 def test_slow_reader_loses_nothing(proa, image, backend):
     child = proa.popen("run", "--rm", f"--isolation={backend}", image, "sh", "-c", "yes | head -c 1000000",
-                       stdout=subprocess.PIPE)
+                       stdout=subprocess.PIPE, bufsize=0)
     first = child.stdout.read(10)
     rest = child.communicate(timeout=60)[0]
     assert first + rest == b"y\n" * 500000
@@ -164,9 +164,8 @@ def test_terminal(terminal, image, backend):
     assert b"33 101" in t.output
     assert b"xterm" in t.output
     t.resize(40, 120)
-    t.send("sleep 0.2; stty size; echo si''ze\n")
-    t.expect("size")
-    assert b"40 120" in t.output
+    t.send("until test \"$(stty size)\" = '40 120'; do sleep 0.05; done; echo resi''zed\n")
+    t.expect("resized")
     t.send("exit 6\n")
     assert t.wait() == 6
 
