@@ -28,8 +28,14 @@ uint64_t vm_machine_memory(const struct plan *plan)
 {
 	uint64_t bytes = plan->vm.memory_bytes, limit = plan->resources.memory_bytes;
 
+	/*
+	 * -m is the command's limit, as in a container: its cgroup in the guest enforces it to the
+	 * byte, and the machine is larger by what its kernel needs.
+	 */
+	if (limit)
+		bytes = MAX(bytes, limit + VM_MEMORY_OVERHEAD);
 	if (!bytes)
-		bytes = limit ? limit + VM_MEMORY_OVERHEAD : VM_MEMORY_DEFAULT;
+		bytes = VM_MEMORY_DEFAULT;
 	/* whole mebibytes, upwards */
 	return (bytes + (1u << 20) - 1) & ~(uint64_t)((1u << 20) - 1);
 }
