@@ -121,7 +121,7 @@ static int make(struct store *s, const struct store_image *image, const char *pa
 	return 0;
 }
 
-int image_erofs(struct store *s, const char *name, bool quiet, struct err *err)
+int image_erofs(struct store *s, const char *name, char **ret_path, struct err *err)
 {
 	_cleanup_(store_image_done) struct store_image image = { 0 };
 	_cleanup_close_ int pin = -EBADF, lock = -EBADF;
@@ -148,7 +148,6 @@ int image_erofs(struct store *s, const char *name, bool quiet, struct err *err)
 		if (r < 0)
 			return err_wrap(err, "EROFS file of image %s", name);
 	}
-	if (!quiet)
-		puts(path);
+	*ret_path = TAKE_PTR(path);
 	return 0;
 }

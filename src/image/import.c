@@ -110,7 +110,7 @@ static int stage(struct intake *in, const struct image_import_options *o, struct
 }
 
 static int import(struct intake *in, const struct image_import_options *o, char **names,
-		  struct err *err)
+		  char **ret_report, struct err *err)
 {
 	_cleanup_(image_config_done) struct image_config c = { 0 };
 	_cleanup_free_ char *config = NULL;
@@ -129,12 +129,13 @@ static int import(struct intake *in, const struct image_import_options *o, char 
 		r = intake_publish(in, err);
 	if (r == 0) {
 		digest_of(config, strlen(config), id);
-		puts(id);
+		*ret_report = str_printf("%s\n", id);
 	}
-	return r;
+	return r == 0 && !*ret_report ? err_sys(err, ENOMEM, "import") : r;
 }
 
-int image_import(struct store *s, const struct image_import_options *o, struct err *err)
+int image_import(struct store *s, const struct image_import_options *o, char **ret_report,
+		 struct err *err)
 {
 	_cleanup_(reference_done) struct reference ref = { 0 };
 	_cleanup_strv_ char **names = NULL;
@@ -153,7 +154,7 @@ int image_import(struct store *s, const struct image_import_options *o, struct e
 	}
 	r = intake_begin(&in, s, err);
 	if (r == 0)
-		r = import(&in, o, names, err);
+		r = import(&in, o, names, ret_report, err);
 	intake_done(&in);
 	return r;
 }

@@ -342,7 +342,7 @@ static int load_bundle(struct load *l, struct err *err)
 		       "in it; a root file system is taken by proa import");
 }
 
-int image_load(struct store *s, const char *path, bool quiet, struct err *err)
+int image_load(struct store *s, const char *path, bool quiet, char **ret_report, struct err *err)
 {
 	struct load l = { 0 };
 	int r = intake_begin(&l.in, s, err);
@@ -355,12 +355,14 @@ int image_load(struct store *s, const char *path, bool quiet, struct err *err)
 		if (r < 0)
 			err_wrap(err, "%s", l.bundle.name);
 	}
+	if (r == 0 && (l.report.failed || !l.report.data))
+		r = err_sys(err, ENOMEM, "load");
 	if (r == 0)
 		r = intake_publish(&l.in, err);
 	bundle_done(&l.bundle);
 	intake_done(&l.in);
-	if (r == 0 && l.report.data)
-		fputs(l.report.data, stdout);
+	if (r == 0)
+		*ret_report = TAKE_PTR(l.report.data);
 	str_buf_done(&l.report);
 	return r;
 }

@@ -99,13 +99,13 @@ static int parse(int argc, char **argv, struct arguments *a)
 	return a->rest_count ? 0 : -1;
 }
 
-static int dispatch(struct store *s, struct arguments *a, struct err *err)
+static int dispatch(struct store *s, struct arguments *a, char **ret_report, struct err *err)
 {
 	const char *verb = a->rest[0];
 	int n = a->rest_count;
 
 	if (!strcmp(verb, "load") && n == 1)
-		return image_load(s, a->input, a->quiet, err);
+		return image_load(s, a->input, a->quiet, ret_report, err);
 	if (!strcmp(verb, "save") && n > 1)
 		return image_save(s,
 				  &(struct image_save_options){ .format = a->format,
@@ -121,15 +121,16 @@ static int dispatch(struct store *s, struct arguments *a, struct err *err)
 								    .platform = a->platform,
 								    .changes = a->changes,
 								    .quiet = a->quiet },
-				    err);
+				    ret_report, err);
 	if (!strcmp(verb, "erofs") && n == 2)
-		return image_erofs(s, a->rest[1], a->quiet, err);
+		return image_erofs(s, a->rest[1], ret_report, err);
 	return err_set(err, EINVAL, "proa-image is a part of proa: use proa load, save or import");
 }
 
 int main(int argc, char **argv)
 {
 	struct arguments a = { .root = getenv("PROA_ROOT"), .run_root = getenv("PROA_RUN_ROOT") };
+	_cleanup_free_ char *report = NULL;
 	struct err err = ERR_INIT;
 	struct store s = { .root_fd = -EBADF };
 	int r;
@@ -145,10 +146,12 @@ int main(int argc, char **argv)
 	if (r == 0) {
 		log_set_verbose(a.verbose);
 		umask(0); /* modes are what the archive says */
-		r = dispatch(&s, &a, &err);
+		r = dispatch(&s, &a, &report, &err);
 	}
 	store_done(&s);
 	strv_free(a.changes);
+	if (r == 0 && report)
+		fputs(report, stdout);
 	if (r == 0 && (fflush(stdout) != 0 || ferror(stdout)))
 		r = err_sys(&err, EIO, "write to standard output");
 	if (r < 0) {

@@ -11,8 +11,8 @@
 struct err;
 struct store;
 
-/* Loads from @path (NULL: standard input) and prints what was loaded, as Docker does. */
-int image_load(struct store *s, const char *path, bool quiet, struct err *err);
+/* Loads from @path (NULL: standard input). *@ret_report: "Loaded image: …" lines; the caller frees it. */
+int image_load(struct store *s, const char *path, bool quiet, char **ret_report, struct err *err);
 
 struct image_save_options {
 	const char *format; /* "docker-archive", "oci-archive", "oci-dir" */
@@ -30,9 +30,11 @@ struct image_import_options {
 	char **changes;
 	bool quiet;
 };
-int image_import(struct store *s, const struct image_import_options *options, struct err *err);
+/* *@ret_report: the new image's ID and a newline; the caller frees it. */
+int image_import(struct store *s, const struct image_import_options *options, char **ret_report,
+		 struct err *err);
 
-/* Makes the EROFS file of an image if it is absent, and prints its path. */
-int image_erofs(struct store *s, const char *image, bool quiet, struct err *err);
+/* Makes the EROFS file of an image if it is absent. *@ret_path is the caller's to free. */
+int image_erofs(struct store *s, const char *image, char **ret_path, struct err *err);
 
 #endif
