@@ -83,7 +83,7 @@ static void sample(uint64_t *ret_ns, uint64_t *ret_ticks)
 
 uint64_t vm_tsc_khz(const char *run_root)
 {
-	uint64_t khz, ns0, ticks0, ns1, ticks1;
+	uint64_t khz, ns0 = 0, ticks0 = 0, ns1 = 0, ticks1 = 0;
 	struct timespec wait = { .tv_nsec = TSC_SAMPLE_NS };
 	char text[32];
 

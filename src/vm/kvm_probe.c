@@ -208,7 +208,7 @@ static int set_registers(struct probe *p, struct vcpu *v, bool xsave)
 
 static int run_guest(struct probe *p, struct vcpu *v)
 {
-	uint8_t features;
+	uint8_t features = 0;
 	int r = create(p, v);
 
 	if (r == 0)

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -112,17 +113,21 @@ static int walk(struct modules *all, int dir, const char *below, int depth, stru
 	return r;
 }
 
+/* @have is written with '_'; the @len bytes of @name may have '-' instead. */
+static bool same_name(const char *have, const char *name, size_t len)
+{
+	size_t k = 0;
+
+	while (k < len && have[k] == (name[k] == '-' ? '_' : name[k]))
+		k++;
+	return k == len && !have[k];
+}
+
 static const struct module *find(const struct modules *all, const char *name, size_t len)
 {
-	for (size_t i = 0; i < all->n; i++) {
-		const char *have = all->v[i].name;
-		size_t k = 0;
-
-		while (k < len && have[k] == (name[k] == '-' ? '_' : name[k]))
-			k++;
-		if (k == len && !have[k])
+	for (size_t i = 0; i < all->n; i++)
+		if (same_name(all->v[i].name, name, len))
 			return &all->v[i];
-	}
 	return NULL;
 }
 
@@ -177,7 +182,7 @@ int module_write_deps(int dir_fd, const char *dir, struct err *err)
 	return r;
 }
 
-/* The line of modules.dep whose module has this name; *ret points at its path, ends at the line's end. */
+/* A copy of the line of modules.dep for the module of this name; NULL: there is none. */
 static char *find_line(char *deps, const char *name)
 {
 	for (char *line = deps; line && *line;) {
@@ -193,7 +198,7 @@ static char *find_line(char *deps, const char *name)
 			have = name_of(line);
 			*colon = ':';
 		}
-		same = have && !strcmp(have, name);
+		same = have && same_name(have, name, strlen(name));
 		if (same)
 			return strdup(line);
 		if (end)
