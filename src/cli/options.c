@@ -14,10 +14,21 @@
 
 int cli_fail(const struct err *err)
 {
-	char line[ERR_MSG_MAX * 2];
+	char line[ERR_MSG_MAX * 4];
+	const char *rest = strchr(err->msg, '\n');
+	struct err first = *err;
 
+	/* what an image or a guest said must not move the cursor; a dead machine's last lines follow */
+	first.msg[strcspn(first.msg, "\n")] = 0;
 	fflush(stdout);
-	fprintf(stderr, "proa: %s\n", str_quote(err->msg, line, sizeof(line)));
+	fprintf(stderr, "proa: %s\n", str_quote(first.msg, line, sizeof(line)));
+	while (rest && *rest) {
+		const char *start = rest + 1, *end = start + strcspn(start, "\n");
+
+		snprintf(first.msg, sizeof(first.msg), "%.*s", (int)(end - start), start);
+		fprintf(stderr, "%s\n", str_quote(first.msg, line, sizeof(line)));
+		rest = end;
+	}
 	return err->exit_code ? err->exit_code : EXIT_PROA;
 }
 

@@ -123,8 +123,8 @@ def test_device_that_is_none(proa, image):
 
 @pytest.mark.parametrize("opts, words", [
     (["--network", "host"], ["host"]),
-    (["--device", "/dev/null"], ["--device"]),
-    (["-m", "16m"], ["memory"]),
+    (["--device", "/dev/kmsg"], ["--device", "/dev/kmsg"]),
+    (["--cpus", "4096"], ["4096"]),
     (["--kernel", "absent"], ["absent"]),
     (["--kernel", "/etc/passwd"], ["/etc/passwd"]),
 ])
