@@ -188,6 +188,17 @@ static int read_entries(struct bundle *b, struct archive *a, struct err *err)
 	}
 }
 
+/* What follows the end of the archive: padding, but a broken stream shows itself there. */
+static int drain(struct outer *o)
+{
+	ssize_t n;
+
+	do
+		n = stream_read(o->from, o->buf, READ_BYTES, o->err);
+	while (n > 0);
+	return (int)n;
+}
+
 /* @from: all of the archive, decompressed */
 static int read_one_pass(struct bundle *b, struct stream *from, struct err *err)
 {
@@ -202,6 +213,8 @@ static int read_one_pass(struct bundle *b, struct stream *from, struct err *err)
 		r = err_set(err, EBADMSG, "%s", archive_error_string(a));
 	else
 		r = read_entries(b, a, err);
+	if (r == 0)
+		r = drain(&o);
 	archive_read_free(a);
 	free(o.buf);
 	return r;

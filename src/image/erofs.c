@@ -34,13 +34,16 @@
  * Mounts the layers on tmp/mnt. Option strings are limited to a page: the layers get short names,
  * symbolic links in the temporary directory, which is the working directory for the call.
  */
-static int mount_layers(const struct store_tmp *tmp, char *const *layer_dirs, struct err *err)
+static int mount_layers(struct store *s, const struct store_tmp *tmp, char *const *layer_dirs,
+			struct err *err)
 {
+	_cleanup_free_ char *dir = store_path(s, "%s", tmp->name);
 	_cleanup_(str_buf_done) struct str_buf options = { 0 };
 
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return err_sys(err, errno, "make a mount namespace (this needs root)");
-	if (fchdir(tmp->fd) < 0 || mkdirat(tmp->fd, "mnt", 0700) < 0)
+	/* by name: descriptors are of the old namespace, where this process may not mount */
+	if (!dir || chdir(dir) < 0 || mkdirat(tmp->fd, "mnt", 0700) < 0)
 		return err_sys(err, errno, "write to the store");
 	str_buf_puts(&options, "lowerdir=");
 	for (size_t i = 0; layer_dirs[i]; i++) {
@@ -110,7 +113,7 @@ static int make(struct store *s, const struct store_image *image, const char *pa
 	if (!out || !mnt)
 		return err_sys(err, ENOMEM, "make an EROFS file");
 	if (!one)
-		r = mount_layers(tmp, image->layer_dirs, err);
+		r = mount_layers(s, tmp, image->layer_dirs, err);
 	if (r == 0)
 		r = run_mkfs(tmp, out, one ? image->layer_dirs[0] : mnt, err);
 	if (r < 0)

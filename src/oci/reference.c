@@ -231,9 +231,14 @@ char *reference_full(const struct reference *r)
 	return with_suffix(r, r->domain, r->path);
 }
 
+/* docker.io goes without saying, unless the path would then begin like another registry's name. */
 static const char *familiar_domain(const struct reference *r)
 {
-	return strcmp(r->domain, DEFAULT_DOMAIN) ? r->domain : "";
+	size_t n = strcspn(r->path, "/");
+
+	if (strcmp(r->domain, DEFAULT_DOMAIN) != 0 || (r->path[n] && is_domain(r->path, n)))
+		return r->domain;
+	return "";
 }
 
 static const char *familiar_path(const struct reference *r)

@@ -25,6 +25,7 @@ static void test_good_references(void)
 		  "debian:latest" },
 		{ "user/app:v1.2-rc_3", "docker.io/user/app:v1.2-rc_3", "user/app:v1.2-rc_3" },
 		{ "docker.io/library/a/b", "docker.io/library/a/b:latest", "library/a/b:latest" },
+		{ "docker.io/a.b/c", "docker.io/a.b/c:latest", "docker.io/a.b/c:latest" },
 		{ "localhost/x", "localhost/x:latest", "localhost/x:latest" },
 		{ "localhost:5000/a/b:1", "localhost:5000/a/b:1", "localhost:5000/a/b:1" },
 		{ "registry.example.com/a", "registry.example.com/a:latest",
