@@ -24,7 +24,8 @@ extern const char *const cgroup_v1_controllers[];
 struct cgroup_ops {
 	const char *name; /* "v1", "v2" */
 	int (*create)(const char *id, const struct plan_resources *limits, struct err *err);
-	int (*join)(const char *id, pid_t pid, struct err *err);
+	/* Moves the calling, single-threaded process into the group. System calls only. 0 or -errno. */
+	int (*join)(const char *id);
 	int (*remove)(const char *id, struct err *err);
 	/* How often the kernel's out-of-memory killer struck in the group; 0 when unknown. */
 	uint64_t (*oom_kills)(const char *id);

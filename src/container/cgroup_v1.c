@@ -2,9 +2,9 @@
 /*
  * cgroup v1: a directory "proa/ID" in each controller's own hierarchy.
  *
- * The cost to know about: moving a process (a write to cgroup.procs) waits for an RCU grace period,
- * some 10 ms, unless another move has just paid for it. All moves of a start therefore follow each
- * other at once, and happen while the container's first process builds its root (launch.c).
+ * The cost to know about: moving another process (a write to cgroup.procs) takes a global lock that
+ * waits for an RCU grace period, some 10 ms. A thread that moves itself (a "0" written to `tasks`)
+ * does not need that lock (cgroup_procs_write_start() in the kernel), so the child moves itself.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -240,20 +240,18 @@ static int v1_create(const char *id, const struct plan_resources *l, struct err 
 	return 0;
 }
 
-static int v1_join(const char *id, pid_t pid, struct err *err)
+static int v1_join(const char *id)
 {
-	char path[256], text[16];
+	char path[256];
 
-	snprintf(text, sizeof(text), "%d", pid);
 	for (const char *const *c = cgroup_v1_controllers; *c; c++) {
 		int r;
 
-		snprintf(path, sizeof(path), CGROUP_ROOT "/%s/" CGROUP_PARENT "/%s/cgroup.procs",
-			 *c, id);
-		r = io_write_knob(AT_FDCWD, path, text);
+		snprintf(path, sizeof(path), CGROUP_ROOT "/%s/" CGROUP_PARENT "/%s/tasks", *c, id);
+		r = io_write_knob(AT_FDCWD, path, "0");
 		/* a controller this kernel lacks was refused by create() if anything needs it */
 		if (r < 0 && r != -ENOENT)
-			return err_sys(err, -r, "join the cgroup %s:/" CGROUP_PARENT "/%.12s", *c, id);
+			return r;
 	}
 	return 0;
 }

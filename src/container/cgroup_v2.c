@@ -133,15 +133,9 @@ static int v2_create(const char *id, const struct plan_resources *l, struct err 
 	return r;
 }
 
-static int v2_join(const char *id, pid_t pid, struct err *err)
+static int v2_join(const char *id _unused_)
 {
-	char path[256], text[16];
-	int r;
-
-	snprintf(text, sizeof(text), "%d", pid);
-	snprintf(path, sizeof(path), CGROUP_ROOT "/" CGROUP_PARENT "/%s/cgroup.procs", id);
-	r = io_write_knob(AT_FDCWD, path, text);
-	return r < 0 ? err_sys(err, -r, "join the cgroup /" CGROUP_PARENT "/%.12s", id) : 0;
+	return 0; /* it was cloned into the group */
 }
 
 static uint64_t v2_oom_kills(const char *id)

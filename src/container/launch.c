@@ -3,9 +3,8 @@
  * From a plan to a running stage.
  *
  * The hot path in system calls: memfd of the stage (create, copy, seal), socketpair, clone3 with all
- * namespaces at once, a few dup2 in the child and execveat. The plan is written before the child is
- * moved into its cgroups, so that building the root and the move, which on v1 waits for an RCU grace
- * period, happen at the same time; STAGE_GO tells the stage that it is where it belongs.
+ * namespaces at once, the child's own move into its cgroups (v1) or none at all (v2, CLONE_INTO_CGROUP),
+ * a few dup2 and execveat. The plan follows over the socket.
  *
  * Between clone3 and execveat the child calls nothing but system calls: no malloc, no stdio.
  */
@@ -103,10 +102,18 @@ static _Noreturn void child_main(const struct launch_spec *spec, int stage, int 
 	static char *const envp[] = { NULL };
 	int fds[4] = { spec->stdio[0], spec->stdio[1], spec->stdio[2], sync };
 	struct stage_report r = { .type = STAGE_REPORT_FAILED };
+	int joined;
 
 	prctl(PR_SET_DUMPABLE, 0);
 	if (!spec->exec)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* while the host's paths are still in sight */
+	joined = spec->cgroups ? spec->cgroups->join(spec->id) : 0;
+	if (joined < 0) {
+		err_sys(&r.err, -joined, "join the container's cgroups");
+		(void)io_send_fd(sync, &r, sizeof(r), -1);
+		_exit(EXIT_PROA);
+	}
 	/* out of the way first, so that no dup2 overwrites a descriptor that is still needed */
 	for (int i = 0; i < 4; i++) {
 		if (fds[i] < 0)
@@ -222,21 +229,6 @@ static int send_plan(const struct launch_spec *spec, int sync, struct err *err)
 	return r < 0 && r != -EPIPE ? err_sys(err, -r, "send the plan") : 0;
 }
 
-static int go(const struct launch_spec *spec, const struct launch *l, int sync, struct err *err)
-{
-	char byte = STAGE_GO;
-	int r = 0;
-
-	/* cloned into it on v2; moved on v1 */
-	if (spec->cgroups == &cgroup_v1)
-		r = spec->cgroups->join(spec->id, l->pid, err);
-	if (r < 0)
-		return r;
-	return send(sync, &byte, 1, MSG_NOSIGNAL) < 0 && errno != EPIPE ?
-		       err_sys(err, errno, "let the stage go") :
-		       0;
-}
-
 int launch_start(const struct launch_spec *spec, struct launch *ret, struct err *err)
 {
 	_cleanup_close_ int stage = stage_memfd(spec->stage, err), ours = -EBADF, theirs = -EBADF;
@@ -253,8 +245,6 @@ int launch_start(const struct launch_spec *spec, struct launch *ret, struct err 
 	theirs = fd_close(theirs);
 	if (r == 0)
 		r = send_plan(spec, ours, err);
-	if (r == 0)
-		r = go(spec, &l, ours, err);
 	if (r == 0 && fcntl(ours, F_SETFL, O_NONBLOCK) < 0)
 		r = err_sys(err, errno, "make a socket non-blocking");
 	if (r < 0) {

@@ -30,8 +30,7 @@ struct launch {
 };
 
 /*
- * Clones the child and hands it its plan; on return it is under way, joined to its cgroups, and the
- * caller reads launch_next() until it says LAUNCH_RUNNING or LAUNCH_FAILED. The caller owns pidfd,
+ * Clones the child and hands it its plan; on return it is under way, and the caller reads launch_next() until it says LAUNCH_RUNNING or LAUNCH_FAILED. The caller owns pidfd,
  * sync_fd and the child, which it must wait for. Does not close spec->stdio.
  */
 int launch_start(const struct launch_spec *spec, struct launch *ret, struct err *err);

@@ -36,20 +36,6 @@ void stage_warn(const struct err *err)
 	report(STAGE_REPORT_WARNING, err, -1);
 }
 
-int stage_wait_go(struct err *err)
-{
-	static bool gone;
-	char c;
-
-	if (gone)
-		return 0;
-	/* end of file: the parent died; nobody is left to tell */
-	if (io_read_full(STAGE_SYNC_FD, &c, 1) != 1 || c != STAGE_GO)
-		return err_set(err, ECANCELED, "the start was cancelled");
-	gone = true;
-	return 0;
-}
-
 static int receive_start(struct stage *s, struct err *err)
 {
 	_cleanup_free_ uint8_t *payload = NULL;
@@ -120,16 +106,13 @@ static int raise_loopback(struct stage *s, struct err *err)
 }
 
 /*
- * Late namespaces. The cgroup namespace shows the group the process is in when it is made, so it
- * waits for the parent to have moved us; the time namespace is entered at exec.
+ * Namespaces that cannot be made when the process is: the cgroup namespace shows the group that the
+ * process is in when it is made, and the time namespace is entered at exec.
  */
 static int late_namespaces(struct stage *s, struct err *err)
 {
 	uint32_t ns = s->plan.namespaces;
-	int r = stage_wait_go(err);
 
-	if (r < 0)
-		return r;
 	if ((ns & PLAN_NS_CGROUP) && s->cgroup_version && sys_unshare(CLONE_NEWCGROUP) < 0)
 		return err_sys(err, errno, "make a cgroup namespace");
 	if ((ns & PLAN_NS_TIME) && sys_unshare(CLONE_NEWTIME) < 0)
@@ -191,10 +174,6 @@ static int build_root(struct stage *s, struct err *err)
 
 static int join_root(struct stage *s, struct err *err)
 {
-	int r = stage_wait_go(err);
-
-	if (r < 0)
-		return r;
 	s->root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (s->root_fd < 0)
 		return err_sys(err, errno, "open the container's root");

@@ -12,9 +12,9 @@
  * The same stage runs in the guest of a virtual machine. It never runs twice in one process and may
  * use malloc freely.
  *
- * Wire: the parent writes struct stage_start and the bytes of the plan, later one byte STAGE_GO. The
- * stage writes struct stage_report, the first perhaps with a terminal's descriptor. The end of the
- * stream means that the command was executed.
+ * Wire: the parent writes struct stage_start and the bytes of the plan. The stage writes struct
+ * stage_report, one of them perhaps with a terminal's descriptor. The end of the stream means that the
+ * command was executed.
  */
 #ifndef PROA_CONTAINER_STAGE_H
 #define PROA_CONTAINER_STAGE_H
@@ -24,7 +24,6 @@
 
 #define STAGE_NAME    "proa-stage"
 #define STAGE_SYNC_FD 3
-#define STAGE_GO      'G'
 
 enum stage_mode {
 	STAGE_RUN = 1,  /* payload: a plan; first process, builds the root */

@@ -22,8 +22,6 @@ struct stage {
 
 /* Tells the parent something for the user; the start goes on. */
 void stage_warn(const struct err *err);
-/* Waits for the parent's STAGE_GO (once; later calls return at once). */
-int stage_wait_go(struct err *err);
 
 /* stage_root.c: sources of binds and the root as detached mounts; the switch to the new root. */
 int stage_root_open(struct stage *s, struct err *err);
