@@ -76,15 +76,17 @@ static json_t *rows(struct store *s, const struct store_image *image,
 
 		if (!h->empty_layer && layer)
 			bytes = layer_bytes(s, c->diff_ids[--layer]);
-		json_array_append_new(list, row(o, h, json_array_size(list) ? NULL : image->id, bytes));
+		json_array_append_new(list,
+				      row(o, h, json_array_size(list) ? NULL : image->id, bytes));
 	}
 	/* layers that the history does not tell of */
 	while (layer) {
 		const struct image_history unknown = { 0 };
 
 		layer--;
-		json_array_append_new(list, row(o, &unknown, json_array_size(list) ? NULL : image->id,
-						layer_bytes(s, c->diff_ids[layer])));
+		json_array_append_new(list,
+				      row(o, &unknown, json_array_size(list) ? NULL : image->id,
+					  layer_bytes(s, c->diff_ids[layer])));
 	}
 	return list;
 }
@@ -100,12 +102,13 @@ int cmd_history(struct cli *cli, int argc, char **argv)
 	struct history_options o = { .human = true };
 	struct cli_list list = { .columns = columns, .quiet_key = "ID" };
 	const struct cli_option options[] = {
-		{ 'H', "human", CLI_FLAG, &o.human, NULL, "Sizes and times for people (--human=false)", NULL,
-		  false },
+		{ 'H', "human", CLI_FLAG, &o.human, NULL,
+		  "Sizes and times for people (--human=false)", NULL, false },
 		{ 'q', "quiet", CLI_FLAG, &list.quiet, NULL, "IDs only", NULL, false },
-		{ 0, "no-trunc", CLI_FLAG, &o.no_trunc, NULL, "Whole IDs and commands", NULL, false },
-		{ 0, "format", CLI_STRING, &list.format, "TEMPLATE", "Go template, table or json", NULL,
+		{ 0, "no-trunc", CLI_FLAG, &o.no_trunc, NULL, "Whole IDs and commands", NULL,
 		  false },
+		{ 0, "format", CLI_STRING, &list.format, "TEMPLATE", "Go template, table or json",
+		  NULL, false },
 		{ 0, "json", CLI_FLAG, &list.json, NULL, "One JSON array", NULL, false },
 		{ 0 },
 	};

@@ -55,13 +55,13 @@ static json_t *healthcheck_json(const struct image_healthcheck *h)
 
 static json_t *config_json(const struct image_config *c)
 {
-	json_t *j = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o}", "User", c->user,
-			      "ExposedPorts", set_or_null(c->exposed_ports), "Env",
-			      list_or_null(c->env), "Entrypoint", list_or_null(c->entrypoint), "Cmd",
-			      list_or_null(c->cmd), "Volumes", set_or_null(c->volumes), "WorkingDir",
-			      c->working_dir, "Labels", labels_or_null(c->labels), "OnBuild",
-			      c->on_build && *c->on_build ? list_or_null(c->on_build) :
-							    json_null());
+	json_t *j =
+		json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o}", "User", c->user,
+			  "ExposedPorts", set_or_null(c->exposed_ports), "Env",
+			  list_or_null(c->env), "Entrypoint", list_or_null(c->entrypoint), "Cmd",
+			  list_or_null(c->cmd), "Volumes", set_or_null(c->volumes), "WorkingDir",
+			  c->working_dir, "Labels", labels_or_null(c->labels), "OnBuild",
+			  c->on_build && *c->on_build ? list_or_null(c->on_build) : json_null());
 
 	if (j && *c->stop_signal)
 		json_object_set_new(j, "StopSignal", json_string(c->stop_signal));
@@ -112,15 +112,16 @@ int cli_image_inspect_json(struct store *s, const struct store_image *image, jso
 		json_decref(digests);
 		return -ENOMEM;
 	}
-	j = json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:o, s:s, s:s, s:I, s:{s:s, s:o}, s:{s:s, s:o}}",
-		      "Id", image->id, "RepoTags", tags, "RepoDigests", digests, "Comment",
-		      last && last->comment ? last->comment : "", "Created",
-		      c->created ? c->created : "", "Author", c->author ? c->author : "", "Config",
-		      config_json(c), "Architecture", c->architecture, "Os", c->os, "Size",
-		      (json_int_t)image->size_bytes, "RootFS", "Type", "layers", "Layers",
-		      json_from_strv(c->diff_ids), "GraphDriver", "Name", "overlay2", "Data",
-		      json_pack("{s:o, s:s}", "LowerDirs", json_from_strv(image->layer_dirs), "Store",
-				s->root));
+	j = json_pack(
+		"{s:s, s:o, s:o, s:s, s:s, s:s, s:o, s:s, s:s, s:I, s:{s:s, s:o}, s:{s:s, s:o}}",
+		"Id", image->id, "RepoTags", tags, "RepoDigests", digests, "Comment",
+		last && last->comment ? last->comment : "", "Created", c->created ? c->created : "",
+		"Author", c->author ? c->author : "", "Config", config_json(c), "Architecture",
+		c->architecture, "Os", c->os, "Size", (json_int_t)image->size_bytes, "RootFS",
+		"Type", "layers", "Layers", json_from_strv(c->diff_ids), "GraphDriver", "Name",
+		"overlay2", "Data",
+		json_pack("{s:o, s:s}", "LowerDirs", json_from_strv(image->layer_dirs), "Store",
+			  s->root));
 	if (j && c->variant)
 		json_object_set_new(j, "Variant", json_string(c->variant));
 	*ret = j;

@@ -32,8 +32,8 @@ static json_t *row(const struct images *o, const struct store_image *image, cons
 
 	str_human_ago(image->created_s, o->now_s, ago);
 	str_human_bytes(image->size_bytes, size);
-	return json_pack("{s:s, s:s, s:o, s:s, s:s, s:s, s:s}", "Repository", repository, "Tag", tag,
-			 "ID", id, "Digest", image->manifest_digest, "CreatedSince",
+	return json_pack("{s:s, s:s, s:o, s:s, s:s, s:s, s:s}", "Repository", repository, "Tag",
+			 tag, "ID", id, "Digest", image->manifest_digest, "CreatedSince",
 			 image->created_s ? ago : "N/A", "CreatedAt",
 			 image_time_format(image->created_s, created), "Size", size);
 }
@@ -145,9 +145,10 @@ static int print(struct cli *cli, struct images *o, const struct cli_list *list,
 
 int cmd_images(struct cli *cli, int argc, char **argv)
 {
-	static const struct cli_column plain[] = { { "REPOSITORY", "Repository" }, { "TAG", "Tag" },
-						   { "IMAGE ID", "ID" }, { "CREATED", "CreatedSince" },
-						   { "SIZE", "Size" }, { 0 } };
+	static const struct cli_column plain[] = {
+		{ "REPOSITORY", "Repository" }, { "TAG", "Tag" },   { "IMAGE ID", "ID" },
+		{ "CREATED", "CreatedSince" },	{ "SIZE", "Size" }, { 0 }
+	};
 	static const struct cli_column with_digest[] = {
 		{ "REPOSITORY", "Repository" }, { "TAG", "Tag" },	   { "DIGEST", "Digest" },
 		{ "IMAGE ID", "ID" },		{ "CREATED", "CreatedSince" }, { "SIZE", "Size" },
@@ -158,14 +159,16 @@ int cmd_images(struct cli *cli, int argc, char **argv)
 	bool digests = false, all = false;
 	const struct cli_option options[] = {
 		{ 'a', "all", CLI_FLAG, &all, NULL,
-		  "For scripts written for docker: proa has no intermediate images to hide", NULL, false },
+		  "For scripts written for docker: proa has no intermediate images to hide", NULL,
+		  false },
 		{ 'q', "quiet", CLI_FLAG, &list.quiet, NULL, "IDs only", NULL, false },
 		{ 0, "no-trunc", CLI_FLAG, &o.no_trunc, NULL, "Whole IDs", NULL, false },
-		{ 0, "digests", CLI_FLAG, &digests, NULL, "Show the manifests' digests", NULL, false },
+		{ 0, "digests", CLI_FLAG, &digests, NULL, "Show the manifests' digests", NULL,
+		  false },
 		{ 'f', "filter", CLI_LIST, &o.filters, "FILTER",
 		  "reference=PATTERN, label=KEY[=VALUE], dangling=true|false", NULL, false },
-		{ 0, "format", CLI_STRING, &list.format, "TEMPLATE", "Go template, table or json", NULL,
-		  false },
+		{ 0, "format", CLI_STRING, &list.format, "TEMPLATE", "Go template, table or json",
+		  NULL, false },
 		{ 0, "json", CLI_FLAG, &list.json, NULL, "One JSON array", NULL, false },
 		{ 0 },
 	};

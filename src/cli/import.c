@@ -32,12 +32,14 @@ int cmd_import(struct cli *cli, int argc, char **argv)
 	bool quiet = false;
 	const struct cli_option options[] = {
 		{ 'c', "change", CLI_LIST, &changes, "INSTRUCTION",
-		  "Dockerfile instruction for the configuration: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, "
+		  "Dockerfile instruction for the configuration: CMD, ENTRYPOINT, ENV, EXPOSE, "
+		  "LABEL, "
 		  "ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR",
 		  NULL, false },
-		{ 'm', "message", CLI_STRING, &message, "TEXT", "Comment in the history", NULL, false },
-		{ 0, "platform", CLI_STRING, &platform, "OS/ARCH", "Platform of the files (this host's)",
-		  NULL, false },
+		{ 'm', "message", CLI_STRING, &message, "TEXT", "Comment in the history", NULL,
+		  false },
+		{ 0, "platform", CLI_STRING, &platform, "OS/ARCH",
+		  "Platform of the files (this host's)", NULL, false },
 		{ 'q', "quiet", CLI_FLAG, &quiet, NULL, "No progress", NULL, false },
 		{ 0 },
 	};

@@ -25,7 +25,8 @@ int cmd_rmi(struct cli *cli, int argc, char **argv)
 	bool force = false;
 	const struct cli_option options[] = {
 		{ 'f', "force", CLI_FLAG, &force, NULL,
-		  "Also with several names; and the names of an image that a container uses", NULL, false },
+		  "Also with several names; and the names of an image that a container uses", NULL,
+		  false },
 		{ 0 },
 	};
 	const struct cli_usage usage = { .name = "rmi",

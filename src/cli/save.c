@@ -10,18 +10,20 @@ int cmd_save(struct cli *cli, int argc, char **argv)
 	const char *output = NULL, *format = NULL;
 	bool quiet = false;
 	const struct cli_option options[] = {
-		{ 'o', "output", CLI_STRING, &output, "FILE", "Write there, not to standard output", NULL,
-		  false },
+		{ 'o', "output", CLI_STRING, &output, "FILE", "Write there, not to standard output",
+		  NULL, false },
 		{ 0, "format", CLI_STRING, &format, "FORMAT",
-		  "docker-archive (default: what docker save writes), oci-archive or oci-dir", NULL, false },
+		  "docker-archive (default: what docker save writes), oci-archive or oci-dir", NULL,
+		  false },
 		{ 'q', "quiet", CLI_FLAG, &quiet, NULL, "No progress", NULL, false },
 		{ 0 },
 	};
 	const struct cli_usage usage = {
 		.name = "save",
 		.synopsis = "[OPTIONS] IMAGE [IMAGE...]",
-		.summary = "Save images to an archive, by default one that docker, podman and skopeo "
-			   "load",
+		.summary =
+			"Save images to an archive, by default one that docker, podman and skopeo "
+			"load",
 		.examples = "  proa save -o debian.tar debian:12\n"
 			    "  proa save --format oci-dir -o ./layout debian:12\n",
 		.options = options,

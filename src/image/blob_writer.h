@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writes a layer's blob past the page cache (O_DIRECT): it is read again only by `save`, and the
- * cache's pages would cost more time than all the hashing, in the same thread. Where the file system
- * does not do that, it writes as usual.
+ * cache's pages would cost more time than all the hashing, in the same thread. Where the file
+ * system does not do that, it writes as usual.
  */
 #ifndef PROA_IMAGE_BLOB_WRITER_H
 #define PROA_IMAGE_BLOB_WRITER_H

@@ -4,10 +4,10 @@
  * small ones are documents and the big ones layers.
  *
  * A directory and an uncompressed archive file are looked at first (the archive's table of contents
- * costs one seek for each entry), so that only what is wanted is read. An archive that comes through
- * a pipe or a decompressor can be read just once, and docker save writes manifest.json last: there
- * every entry that looks like a layer is staged as it flows by, and what no manifest asks for is
- * dropped in the end.
+ * costs one seek for each entry), so that only what is wanted is read. An archive that comes
+ * through a pipe or a decompressor can be read just once, and docker save writes manifest.json
+ * last: there every entry that looks like a layer is staged as it flows by, and what no manifest
+ * asks for is dropped in the end.
  */
 #ifndef PROA_IMAGE_BUNDLE_H
 #define PROA_IMAGE_BUNDLE_H

@@ -98,7 +98,8 @@ static int run_mkfs(const struct store_tmp *tmp, const char *out, const char *di
 			}
 			*nl = 0;
 		}
-	return err_set(err, EIO, "mkfs.erofs failed: %.300s", text && *text ? text : "no reason given");
+	return err_set(err, EIO, "mkfs.erofs failed: %.300s",
+		       text && *text ? text : "no reason given");
 }
 
 static int make(struct store *s, const struct store_image *image, const char *path,
@@ -146,7 +147,8 @@ int image_erofs(struct store *s, const char *name, char **ret_path, struct err *
 		r = store_tmp_new(s, &tmp, err);
 		if (r == 0)
 			r = make(s, &image, path, &tmp, err);
-		umount2("mnt", MNT_DETACH); /* in our namespace, where it would hold the directory */
+		umount2("mnt",
+			MNT_DETACH); /* in our namespace, where it would hold the directory */
 		store_tmp_done(s, &tmp);
 		if (r < 0)
 			return err_wrap(err, "EROFS file of image %s", name);

@@ -2,7 +2,8 @@
 /*
  * proa import: a tar of a root file system becomes an image of one layer. The tar is kept as it
  * comes, compressed or not: the blob is what `save` hands on, and compressing it would make the
- * import several times slower for disk space that a user who wants it gets with `gzip | proa import`.
+ * import several times slower for disk space that a user who wants it gets with `gzip | proa
+ * import`.
  */
 #include <errno.h>
 #include <fcntl.h>

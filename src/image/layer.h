@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One layer on its way in: its blob is read once, and in that pass hashed, kept, decompressed,
- * hashed again (the diffID) and unpacked. Reading, hashing and inflating are one thread, unpacking is
- * another; both have about the same work.
+ * hashed again (the diffID) and unpacked. Reading, hashing and inflating are one thread, unpacking
+ * is another; both have about the same work.
  */
 #ifndef PROA_IMAGE_LAYER_H
 #define PROA_IMAGE_LAYER_H

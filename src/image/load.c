@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * proa load: from a bundle (archive or directory) into the store. OCI's index.json is preferred:
- * with it come the original manifests, digests and compressed layers. docker-archive's manifest.json
- * has none of these; its manifest is made here.
+ * with it come the original manifests, digests and compressed layers. docker-archive's
+ * manifest.json has none of these; its manifest is made here.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -337,9 +337,10 @@ static int load_bundle(struct load *l, struct err *err)
 		return err_set(err, EINVAL,
 			       "it is of a format that Docker gave up in 2016 (no manifest.json): "
 			       "load and save it with a Docker of that time");
-	return err_set(err, EINVAL,
-		       "it is no image: neither index.json (OCI) nor manifest.json (docker save) is "
-		       "in it; a root file system is taken by proa import");
+	return err_set(
+		err, EINVAL,
+		"it is no image: neither index.json (OCI) nor manifest.json (docker save) is "
+		"in it; a root file system is taken by proa import");
 }
 
 int image_load(struct store *s, const char *path, bool quiet, char **ret_report, struct err *err)

@@ -2,10 +2,10 @@
 /*
  * proa save. Three formats, one content: the blobs as they are in the store.
  *
- * oci-archive and oci-dir are an OCI image layout. docker-archive, the default, is what `docker save`
- * writes since version 25: the same layout and Docker's manifest.json beside it, so that every
- * Docker, old or new, podman and skopeo load it, and an OCI-aware reader gets the original manifest
- * and digests back.
+ * oci-archive and oci-dir are an OCI image layout. docker-archive, the default, is what `docker
+ * save` writes since version 25: the same layout and Docker's manifest.json beside it, so that
+ * every Docker, old or new, podman and skopeo load it, and an OCI-aware reader gets the original
+ * manifest and digests back.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -11,7 +11,8 @@
 struct err;
 struct store;
 
-/* Loads from @path (NULL: standard input). *@ret_report: "Loaded image: …" lines; the caller frees it. */
+/* Loads from @path (NULL: standard input). *@ret_report: "Loaded image: …" lines; the caller frees
+ * it. */
 int image_load(struct store *s, const char *path, bool quiet, char **ret_report, struct err *err);
 
 struct image_save_options {

@@ -179,8 +179,8 @@ int meta_finish_dirs(int root_fd, struct late_dir *dirs, size_t count, struct er
 	if (!count)
 		return 0;
 	/*
-	 * Backwards in the order of names: children come before a parent that becomes unreadable, and
-	 * of several entries of one directory the last counts.
+	 * Backwards in the order of names: children come before a parent that becomes unreadable,
+	 * and of several entries of one directory the last counts.
 	 */
 	for (size_t i = 0; i < count; i++)
 		dirs[i].order = i;

@@ -81,8 +81,8 @@ bool oci_media_is_manifest(const char *media_type);
 /* GOARCH of this machine ("amd64", "arm64", …). */
 const char *oci_host_architecture(void);
 /*
- * Position in the index of the manifest for this host's platform; a lone manifest without a platform
- * is taken. -ENOENT with the platforms there are.
+ * Position in the index of the manifest for this host's platform; a lone manifest without a
+ * platform is taken. -ENOENT with the platforms there are.
  */
 int oci_index_pick(const struct oci_index *x, size_t *ret, struct err *err);
 

@@ -12,7 +12,7 @@ struct err;
 struct reference {
 	char *domain; /* "docker.io" */
 	char *path;   /* "library/debian" */
-	char *tag;    /* "latest" when the text had neither tag nor digest; NULL with a lone digest */
+	char *tag; /* "latest" when the text had neither tag nor digest; NULL with a lone digest */
 	char *digest; /* "sha256:…" or NULL */
 };
 

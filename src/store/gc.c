@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Garbage: what no image refers to, left by rmi or by a loader that died between renaming its layers
- * and naming its image. Under the lock everything garbage is renamed out of sight, which is quick;
- * the removal of its files comes after the lock was released.
+ * Garbage: what no image refers to, left by rmi or by a loader that died between renaming its
+ * layers and naming its image. Under the lock everything garbage is renamed out of sight, which is
+ * quick; the removal of its files comes after the lock was released.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -258,7 +258,8 @@ int store_image_find(struct store *s, const char *ref_or_id, struct store_image 
 	if (r == 0)
 		r = store_entry_find(s, index, ref_or_id, &at, &by_id, err);
 	if (r == 0)
-		r = store_image_fill(s, index, json_array_get(index_manifests(index), at), ret, err);
+		r = store_image_fill(s, index, json_array_get(index_manifests(index), at), ret,
+				     err);
 	return r;
 }
 

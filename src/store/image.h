@@ -36,7 +36,8 @@ int store_image_find(struct store *s, const char *ref_or_id, struct store_image 
 		     struct err *err);
 void store_image_done(struct store_image *i);
 
-/* All images, newest first. The caller: store_images_free(). A damaged image is skipped, warned of. */
+/* All images, newest first. The caller: store_images_free(). A damaged image is skipped, warned of.
+ */
 int store_image_list(struct store *s, struct store_image **ret, size_t *ret_count, struct err *err);
 void store_images_free(struct store_image *list, size_t count);
 

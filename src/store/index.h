@@ -10,6 +10,7 @@
 #define PROA_STORE_INDEX_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,7 +42,8 @@ json_t *index_entry_new(const char *media_type, const char *digest, uint64_t siz
  * nameless one when it was the last of its image.
  */
 int index_put(json_t *index, json_t *entry);
-/* Takes away the name of descriptor @at; it stays, nameless, when @keep and it is the image's last. */
+/* Takes away the name of descriptor @at; it stays, nameless, when @keep and it is the image's last.
+ */
 void index_untag(json_t *index, size_t at, bool keep);
 
 /* Reads blob @digest of at most @max bytes and verifies it. @what names it in errors. */

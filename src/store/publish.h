@@ -30,7 +30,8 @@ struct publish {
 	size_t image_count;
 };
 
-/* Each takes copies of the strings; a digest that was added before is not added again. 0, -ENOMEM. */
+/* Each takes copies of the strings; a digest that was added before is not added again. 0, -ENOMEM.
+ */
 int publish_add_blob(struct publish *p, const char *staged, const char *digest);
 int publish_add_layer(struct publish *p, const char *staged, const char *diff_id);
 /* The new image, zeroed, for the caller to fill; NULL without memory. */

@@ -10,7 +10,8 @@
  *     ROOT/containers/          store/containers.h
  *     ROOT/tmp/                 work in progress, one directory per process, flocked by its owner
  *     ROOT/lock                 flock: exclusive while index.json changes or garbage is removed
- *     ROOT/pin                  flock: shared while somebody relies on layers that no name holds yet
+ *     ROOT/pin                  flock: shared while somebody relies on layers that no name holds
+ * yet
  *
  * Crashes. A loader works in tmp/; when all is there it calls syncfs(2) once, then takes the lock,
  * renames layers and blobs to their final names, syncs those directories, and last replaces

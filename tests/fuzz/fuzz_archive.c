@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An image archive from anyone: `proa load` of the bytes, as a file and as a pipe would bring them. */
+/* An image archive from anyone: `proa load` of the bytes, as a file and as a pipe would bring them.
+ */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs every file of a corpus directory through a fuzz target, and each cut in half as well: what the
- * fuzzer once found stays found, with any compiler and without libFuzzer. The directory is argv[1].
+ * Runs every file of a corpus directory through a fuzz target, and each cut in half as well: what
+ * the fuzzer once found stays found, with any compiler and without libFuzzer. The directory is
+ * argv[1].
  */
 #include <dirent.h>
 #include <fcntl.h>

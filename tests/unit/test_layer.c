@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Staging a layer: every compression gives the same diffID and files, damage of any kind is noticed,
- * and a failure leaves nothing in the temporary directory.
+ * Staging a layer: every compression gives the same diffID and files, damage of any kind is
+ * noticed, and a failure leaves nothing in the temporary directory.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -130,7 +130,8 @@ int main(void)
 	good("(head -c 5000 tar | gzip -c; tail -c +5001 tar | gzip -c) >packed", COMPRESSION_GZIP);
 	good("(gzip -c tar; gzip -c </dev/null) >packed", COMPRESSION_GZIP);
 	good("zstd -qc tar >packed", COMPRESSION_ZSTD);
-	good("(head -c 5000 tar | zstd -qc; tail -c +5001 tar | zstd -qc) >packed", COMPRESSION_ZSTD);
+	good("(head -c 5000 tar | zstd -qc; tail -c +5001 tar | zstd -qc) >packed",
+	     COMPRESSION_ZSTD);
 	good("xz -c tar >packed", COMPRESSION_OTHER);
 	good("bzip2 -c tar >packed", COMPRESSION_OTHER);
 	bad("gzip -c tar | head -c 20000 >packed", "gzip stream ends too early");

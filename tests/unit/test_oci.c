@@ -114,7 +114,8 @@ static void test_manifest(void)
 
 static int pick(const char *platforms, size_t *at, struct err *err)
 {
-	_cleanup_free_ char *text = str_printf("{\"schemaVersion\":2,\"manifests\":[%s]}", platforms);
+	_cleanup_free_ char *text =
+		str_printf("{\"schemaVersion\":2,\"manifests\":[%s]}", platforms);
 	struct oci_index x = { 0 };
 	int r = oci_index_parse(text, strlen(text), &x, err);
 
@@ -161,7 +162,8 @@ static void test_docker_archive(void)
 }
 
 static const char config_text[] =
-	"{\"architecture\":\"amd64\",\"os\":\"linux\",\"created\":\"2024-02-29T12:00:00.123+01:00\","
+	"{\"architecture\":\"amd64\",\"os\":\"linux\",\"created\":\"2024-02-29T12:00:00.123+01:"
+	"00\","
 	"\"config\":{\"User\":\"1000:5\",\"Env\":[\"A=1\"],\"Entrypoint\":[],\"Cmd\":null,"
 	"\"WorkingDir\":\"/w\",\"Volumes\":{\"/data\":{}},\"ExposedPorts\":{\"80/tcp\":{}},"
 	"\"Labels\":{\"k\":\"a=b\"},\"StopSignal\":\"SIGINT\","
@@ -182,7 +184,8 @@ static void check_config(const struct image_config *c)
 	ok_int(c->healthcheck.interval_ns, 5000000000, "… every five seconds");
 	ok_str(c->diff_ids[0], DIGEST, "layer");
 	ok_int(c->history_count, 2, "history");
-	ok(c->history[0].empty_layer && !c->history[1].empty_layer, "… of which one layer is empty");
+	ok(c->history[0].empty_layer && !c->history[1].empty_layer,
+	   "… of which one layer is empty");
 	ok_int(c->created_s, 1709204400, "creation time, with its zone");
 }
 
@@ -223,8 +226,12 @@ static void test_config(void)
 
 static void test_times(void)
 {
-	static const char *const bad[] = { "", "2024", "2024-13-01T00:00:00Z", "2024-01-01 00:00:00Z",
-					   "2024-01-01T00:00:00", "2024-01-01T00:00:00+1:00",
+	static const char *const bad[] = { "",
+					   "2024",
+					   "2024-13-01T00:00:00Z",
+					   "2024-01-01 00:00:00Z",
+					   "2024-01-01T00:00:00",
+					   "2024-01-01T00:00:00+1:00",
 					   "2024-01-01T24:00:00Z" };
 	char buf[32];
 	int64_t s;
@@ -244,11 +251,14 @@ static void test_digests(void)
 	ok(digest_is_valid(DIGEST), "a digest");
 	ok(!digest_is_valid(NULL) && !digest_is_valid("") && !digest_is_valid(HEX), "no digests");
 	ok(!digest_is_valid(DIGEST "0") &&
-		   !digest_is_valid("sha256:6CFC105417891f82acd293975cc1fff7d3cc4a05d4151cca9797dde8b622047a"),
+		   !digest_is_valid(
+			   "sha256:"
+			   "6CFC105417891f82acd293975cc1fff7d3cc4a05d4151cca9797dde8b622047a"),
 	   "too long, upper case");
 	digest_of("abc", 3, digest);
 	ok_int(digest_verify(digest, "abc", 3, "it", &err), 0, "the right bytes");
-	ok_int(digest_verify(digest, "abd", 3, "it", &err), -EBADMSG, "the wrong ones: %s", err.msg);
+	ok_int(digest_verify(digest, "abd", 3, "it", &err), -EBADMSG, "the wrong ones: %s",
+	       err.msg);
 	ok_int(digest_require("sha512:00", "it", &err), -EINVAL, "sha512: %s", err.msg);
 }
 

@@ -178,7 +178,8 @@ static void test_pin(void)
 
 	publish_image("pinned", "docker.io/library/pinned:latest", id);
 	ok_int(store_pin(&store, &pin, &err), 0, "pin: %s", err.msg);
-	ok_int(remove_image("pinned", false, 1, 1), 0, "the image goes while somebody relies on layers");
+	ok_int(remove_image("pinned", false, 1, 1), 0,
+	       "the image goes while somebody relies on layers");
 	ok_int(count_files("layers"), 2, "… and these stay");
 	close(pin);
 	store_gc(&store, NULL);

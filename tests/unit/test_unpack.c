@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Unpacking layers: what an honest archive holds comes out as it was, and what a hostile one wants
- * does not leave the directory. Every hostile case runs beside a file "outside" that must not change.
+ * does not leave the directory. Every hostile case runs beside a file "outside" that must not
+ * change.
  */
 #include <archive.h>
 #include <errno.h>
@@ -96,7 +97,8 @@ static void test_plain(void)
 	tarball_end(&b);
 	ok_int(unpack(&b, 1000, &err), 0, "a plain archive: %s", err.msg);
 	ok(has("root/d/f", "hello"), "its file");
-	ok(stat("root/d", &st) == 0 && (st.st_mode & 07777) == 02750 && st.st_mtime == 01450000000 * 8,
+	ok(stat("root/d", &st) == 0 && (st.st_mode & 07777) == 02750 &&
+		   st.st_mtime == 01450000000 * 8,
 	   "its directory's mode and time, though files came after it");
 	ok(stat("root/d/s", &st) == 0 && (st.st_mode & 07777) == 04755, "a setuid bit");
 	ok(stat("root/d/f", &st) == 0 && stat("root/d/hard", &other) == 0 &&
@@ -196,7 +198,8 @@ static void test_duplicates(void)
 	tarball_end(&b);
 	ok_int(unpack(&b, 1000, &err), 0, "repeated names: %s", err.msg);
 	ok(has("root/a", "second"), "the later one counts");
-	ok(has("root/b", "file") && has("outside", "untouched"), "a link is replaced, not followed");
+	ok(has("root/b", "file") && has("outside", "untouched"),
+	   "a link is replaced, not followed");
 	ok_int(type_of("root/c"), S_IFLNK, "a directory gives way to a link");
 	ok(has("root/e/x", "in a directory"), "a link to a directory that replaces it");
 	ok(has("root/f", "x"), "a hard link to itself");
