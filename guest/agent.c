@@ -136,11 +136,14 @@ static void on_exited(void *data, int code, const struct err *why)
 {
 	struct agent_session *s = data;
 	struct agent *a = s->agent;
+	struct err more = ERR_INIT;
 
+	if (s->id == SESSION_FIRST && !why)
+		a->hooks->explain(a->hooks->data, code, &more);
 	if (s->id == SESSION_FIRST && (a->run_flags & RUN_SYNC))
 		a->hooks->sync(a->hooks->data);
 	if (!s->closed)
-		link_send_exited(&a->link, s->id, code, why);
+		link_send_exited(&a->link, s->id, code, more.errnum ? &more : why);
 	session_free(s);
 }
 

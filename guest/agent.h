@@ -18,6 +18,8 @@ struct agent_hooks {
 	void (*clock)(void *data, int64_t realtime_ns);
 	/* Before the first process: make what the plan refers to. 0 or -errno. */
 	int (*prepare)(void *data, uint32_t run_flags, struct err *err);
+	/* The first process ended with @code and nothing says why: fill @why if there is more to say. */
+	void (*explain)(void *data, int code, struct err *why);
 	/* After the first process, before its end is told; RUN_SYNC was asked for. */
 	void (*sync)(void *data);
 	/* The host is gone. */

@@ -4,7 +4,9 @@
  * the stage that becomes a container's process (on the host as in the guest), and, with --init, the
  * reaper that stays. Which one it is tells how it was started.
  */
-#include <stdarg.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -36,6 +38,31 @@ static int on_prepare(void *data _unused_, uint32_t run_flags, struct err *err)
 	return r;
 }
 
+/* The number after @key in a file of /proc, 0 if there is none. */
+static unsigned long long proc_number(const char *path, const char *key)
+{
+	_cleanup_free_ char *text = NULL;
+	unsigned long long n = 0;
+	const char *at;
+
+	if (io_read_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
+		return 0;
+	at = strstr(text, key);
+	if (at)
+		(void)sscanf(at + strlen(key), "%llu", &n);
+	return n;
+}
+
+static void on_explain(void *data _unused_, int code, struct err *why)
+{
+	char size[16];
+
+	if (code == 128 + SIGKILL && proc_number("/proc/vmstat", "\noom_kill "))
+		err_exit(why, ENOMEM, code,
+			 "killed: the machine ran out of its memory of %s; give it more with -m",
+			 str_human_mib(proc_number("/proc/meminfo", "MemTotal:") << 10, size));
+}
+
 static void on_sync(void *data _unused_)
 {
 	guest_disks_sync();
@@ -49,7 +76,8 @@ static void on_ended(void *data _unused_)
 _Noreturn void guest_main(void)
 {
 	static const struct agent_hooks hooks = {
-		.clock = on_clock, .prepare = on_prepare, .sync = on_sync, .ended = on_ended
+		.clock = on_clock, .prepare = on_prepare, .explain = on_explain, .sync = on_sync,
+		.ended = on_ended
 	};
 	static struct agent agent;
 	struct loop loop;

@@ -40,27 +40,36 @@ int kernel_name_check(const char *name, struct err *err)
 	return 0;
 }
 
-static int check_exists(int dir, const char *name, struct err *err)
+static bool is_kernel(int dir, const char *name)
 {
 	char path[KERNEL_NAME_MAX + 1 + sizeof(KERNEL_IMAGE_NAME)];
+
+	if (kernel_name_check(name, NULL) < 0)
+		return false;
+	snprintf(path, sizeof(path), "%.*s/" KERNEL_IMAGE_NAME, KERNEL_NAME_MAX, name);
+	return faccessat(dir, path, F_OK, 0) == 0;
+}
+
+/* The store, if the kernel is in it. */
+static int open_store_with(const char *store, const char *name, struct err *err)
+{
+	_cleanup_close_ int dir = kernel_store_open(store, false, NULL);
 	int r = kernel_name_check(name, err);
 
 	if (r < 0)
 		return r;
-	snprintf(path, sizeof(path), "%.*s/" KERNEL_IMAGE_NAME, KERNEL_NAME_MAX, name);
-	if (faccessat(dir, path, F_OK, 0) < 0)
+	if (dir < 0 || !is_kernel(dir, name))
 		return err_set(err, ENOENT, "no kernel \"%s\": see `proa kernel ls`", name);
-	return 0;
+	return TAKE_FD(dir);
 }
 
 int vm_kernel_set_default(const char *store, const char *name, struct err *err)
 {
-	_cleanup_close_ int dir = kernel_store_open(store, false, err);
+	_cleanup_close_ int dir = open_store_with(store, name, err);
 	char temporary[32];
-	int r = dir < 0 ? dir : check_exists(dir, name, err);
 
-	if (r < 0)
-		return r;
+	if (dir < 0)
+		return dir;
 	snprintf(temporary, sizeof(temporary), ".default-%d", getpid());
 	(void)unlinkat(dir, temporary, 0);
 	if (symlinkat(name, dir, temporary) < 0 ||
@@ -82,12 +91,12 @@ static bool is_default(int dir, const char *name)
 
 int vm_kernel_remove(const char *store, const char *name, struct err *err)
 {
-	_cleanup_close_ int dir = kernel_store_open(store, false, err);
+	_cleanup_close_ int dir = open_store_with(store, name, err);
 	char gone[KERNEL_NAME_MAX + 32];
-	int r = dir < 0 ? dir : check_exists(dir, name, err);
+	int r;
 
-	if (r < 0)
-		return r;
+	if (dir < 0)
+		return dir;
 	if (is_default(dir, name))
 		(void)unlinkat(dir, KERNEL_DEFAULT, 0);
 	/* out of sight first: what is half removed must not look like a kernel */
@@ -116,7 +125,7 @@ static json_t *describe(int dir, const char *name)
 			 "Default", is_default(dir, name));
 }
 
-static int is_kernel(const struct dirent *d)
+static int may_be_kernel(const struct dirent *d)
 {
 	return kernel_name_check(d->d_name, NULL) == 0;
 }
@@ -126,10 +135,10 @@ int vm_kernel_list(const char *store, json_t **ret, struct err *err)
 	_cleanup_close_ int dir = kernel_store_open(store, false, NULL);
 	_cleanup_json_ json_t *rows = json_array();
 	struct dirent **names = NULL;
-	int n = dir < 0 ? 0 : scandirat(dir, ".", &names, is_kernel, alphasort), r = rows ? 0 : -ENOMEM;
+	int n = dir < 0 ? 0 : scandirat(dir, ".", &names, may_be_kernel, alphasort), r = rows ? 0 : -ENOMEM;
 
 	for (int i = 0; i < n; i++) {
-		if (r == 0 && check_exists(dir, names[i]->d_name, NULL) == 0 &&
+		if (r == 0 && is_kernel(dir, names[i]->d_name) &&
 		    json_array_append_new(rows, describe(dir, names[i]->d_name)) < 0)
 			r = -ENOMEM;
 		free(names[i]);

@@ -96,6 +96,9 @@ static int hook_prepare(void *data _unused_, uint32_t flags _unused_, struct err
 {
 	return 0;
 }
+static void hook_explain(void *data _unused_, int code _unused_, struct err *why _unused_)
+{
+}
 static void hook_sync(void *data _unused_)
 {
 }
@@ -108,7 +111,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct backend_ops backend = { .name = "any", .check = any_check, .run = any_run,
 						    .exec = any_exec };
-	static const struct agent_hooks hooks = { hook_clock, hook_prepare, hook_sync, hook_ended, NULL };
+	static const struct agent_hooks hooks = { hook_clock, hook_prepare, hook_explain, hook_sync, hook_ended,
+						  NULL };
 	struct {
 		struct frame_header h;
 		struct frame_hello hello;

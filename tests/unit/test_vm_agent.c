@@ -127,6 +127,9 @@ static int hook_prepare(void *data _unused_, uint32_t flags _unused_, struct err
 {
 	return 0;
 }
+static void hook_explain(void *data _unused_, int code _unused_, struct err *why _unused_)
+{
+}
 static void hook_sync(void *data _unused_)
 {
 	synced = true;
@@ -135,7 +138,8 @@ static void hook_ended(void *data _unused_)
 {
 	guest_ended = true;
 }
-static const struct agent_hooks hooks = { hook_clock, hook_prepare, hook_sync, hook_ended, NULL };
+static const struct agent_hooks hooks = { hook_clock, hook_prepare, hook_explain,
+					  hook_sync,  hook_ended,   NULL };
 
 /* ---- the host's side ------------------------------------------------------------------------ */
 
