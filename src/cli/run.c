@@ -124,6 +124,7 @@ int cmd_run(struct cli *cli, int argc, char **argv)
 		{ 't', "tty", CLI_FLAG, &o->terminal, NULL, "Give it a terminal", NULL, false },
 		{ 0, "ulimit", CLI_LIST, &o->ulimits, "NAME=SOFT[:HARD]", "Set a resource limit", NULL, false },
 		{ 'u', "user", CLI_STRING, &o->user, "USER[:GROUP]", "User and group, by name or number", NULL, false },
+		{ 0, "userns", CLI_STRING, &o->userns, "HOW", "auto (users of its own, mapped to unused ids of the host) or host", NULL, false },
 		{ 0, "vm", CLI_FLAG, &f.vm, NULL, "Short for --isolation vm", NULL, false },
 		{ 'v', "volume", CLI_LIST, &o->volumes, "HOST:PATH[:ro]", "Mount a directory or file of the host", NULL, false },
 		{ 'w', "workdir", CLI_STRING, &o->workdir, "PATH", "Working directory inside", NULL, false },

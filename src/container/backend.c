@@ -408,8 +408,10 @@ static int container_check(const struct plan *plan, struct err *err)
 	if (geteuid() != 0)
 		return err_set(err, EPERM,
 			       "running a container needs root; run proa as root (sudo proa …)");
-	if (plan->namespaces & PLAN_NS_USER)
-		return err_set(err, EOPNOTSUPP, "user namespaces need an id map in the plan");
+	if ((plan->namespaces & PLAN_NS_USER) && !(plan->namespaces & PLAN_NS_NET))
+		return err_set(err, EOPNOTSUPP,
+			       "--userns auto with --network host: a user namespace cannot mount the "
+			       "/sys of the host's network; use --network none");
 	if (wants_limits(&plan->resources) && !cgroup_detect())
 		return err_set(err, EOPNOTSUPP,
 			       "limits (-m, --cpus, --cpuset-cpus, --pids-limit) need cgroups, and none "

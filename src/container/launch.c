@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -21,6 +22,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include "container/cgroup.h"
+#include "container/root_sources.h"
 #include "plan/plan.h"
 #include "util/io.h"
 #include "util/linux.h"
@@ -70,6 +72,7 @@ static uint64_t clone_namespaces(const struct plan *p)
 	} map[] = {
 		{ PLAN_NS_PID, CLONE_NEWPID }, { PLAN_NS_NET, CLONE_NEWNET },
 		{ PLAN_NS_IPC, CLONE_NEWIPC }, { PLAN_NS_UTS, CLONE_NEWUTS },
+		{ PLAN_NS_USER, CLONE_NEWUSER },
 	};
 	uint64_t flags = CLONE_NEWNS;
 
@@ -92,7 +95,23 @@ static int joined_namespaces(const struct plan *p)
 		flags |= CLONE_NEWUTS;
 	if (p->namespaces & PLAN_NS_CGROUP)
 		flags |= CLONE_NEWCGROUP;
+	if (p->namespaces & PLAN_NS_USER)
+		flags |= CLONE_NEWUSER;
 	return flags;
+}
+
+/* In the child: user 0 of the container's user namespace, as soon as the parent has mapped it. */
+static int become_mapped_root(const struct launch_spec *spec, int sync)
+{
+	char byte;
+
+	if (!(spec->plan->namespaces & PLAN_NS_USER))
+		return 0;
+	if (!spec->exec && io_read_full(sync, &byte, 1) != 1)
+		return -ECANCELED;
+	if (syscall(SYS_setresgid, 0, 0, 0) < 0 || syscall(SYS_setresuid, 0, 0, 0) < 0)
+		return -errno;
+	return syscall(SYS_setgroups, 0, NULL) < 0 ? -errno : 0;
 }
 
 /* In the child. Puts the descriptors where the stage expects them and becomes it. */
@@ -123,6 +142,11 @@ static _Noreturn void child_main(const struct launch_spec *spec, int stage, int 
 	stage = fcntl(stage, F_DUPFD_CLOEXEC, 10);
 	if (join && sys_setns(spec->target_pidfd, join) < 0) {
 		err_sys(&r.err, errno, "enter the container");
+		goto fail;
+	}
+	joined = become_mapped_root(spec, fds[3]);
+	if (joined < 0) {
+		err_sys(&r.err, -joined, "become root of the user namespace");
 		goto fail;
 	}
 	for (int i = 0; i < 4; i++)
@@ -207,7 +231,7 @@ static int send_full(int sock, const void *bytes, size_t n)
 	return 0;
 }
 
-static int send_plan(const struct launch_spec *spec, int sync, struct err *err)
+static int send_plan(const struct launch_spec *spec, int sync, uint32_t source_count, struct err *err)
 {
 	_cleanup_free_ uint8_t *payload = NULL;
 	struct stage_start start = { .mode = spec->exec ? STAGE_EXEC : STAGE_RUN };
@@ -220,6 +244,7 @@ static int send_plan(const struct launch_spec *spec, int sync, struct err *err)
 	if (n > PLAN_WIRE_MAX)
 		return err_set(err, E2BIG, "the command line and environment are too long");
 	start.payload_bytes = (uint32_t)n;
+	start.source_count = source_count;
 	if (spec->cgroups)
 		start.cgroup_version = spec->cgroups == &cgroup_v2 ? 2 : 1;
 	r = send_full(sync, &start, sizeof(start));
@@ -229,9 +254,71 @@ static int send_plan(const struct launch_spec *spec, int sync, struct err *err)
 	return r < 0 && r != -EPIPE ? err_sys(err, -r, "send the plan") : 0;
 }
 
+static int write_id_map(pid_t pid, const char *file, const struct plan_idmap *map, size_t n)
+{
+	char path[48], text[1024];
+	size_t len = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+	for (size_t i = 0; i < n && len < sizeof(text) - 40; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%u %u %u\n", map[i].inside,
+					map[i].outside, map[i].count);
+	return io_write_knob(AT_FDCWD, path, text);
+}
+
+/* Maps the child's user namespace, and lets it go on. */
+static int map_ids(const struct launch_spec *spec, const struct launch *l, int sync, struct err *err)
+{
+	const struct plan *p = spec->plan;
+	char byte = 0;
+	int r;
+
+	if (spec->exec || !(p->namespaces & PLAN_NS_USER))
+		return 0;
+	r = write_id_map(l->pid, "uid_map", p->uid_map, p->uid_map_count);
+	if (r == 0)
+		r = write_id_map(l->pid, "gid_map", p->gid_map, p->gid_map_count);
+	if (r < 0)
+		return err_sys(err, -r, "map the ids of the user namespace");
+	/* the pipes must be its user's, so that /dev/stdout can be opened again by name */
+	for (int i = 0; i < 3; i++)
+		if (spec->stdio[i] >= 0)
+			(void)!fchown(spec->stdio[i], p->uid_map[0].outside, p->gid_map[0].outside);
+	r = send_full(sync, &byte, 1);
+	return r < 0 && r != -EPIPE ? err_sys(err, -r, "start the container") : 0;
+}
+
+static int open_mapped_sources(const struct launch_spec *spec, const struct launch *l,
+			       struct root_sources *ret, struct err *err)
+{
+	_cleanup_close_ int user_ns = -EBADF;
+	char path[48];
+
+	if (spec->exec || !(spec->plan->namespaces & PLAN_NS_USER))
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", l->pid);
+	user_ns = open(path, O_RDONLY | O_CLOEXEC);
+	if (user_ns < 0)
+		return err_sys(err, errno, "open the user namespace");
+	return root_sources_open(spec->plan, user_ns, ret, err);
+}
+
+static int send_sources(int sync, const struct root_sources *s, struct err *err)
+{
+	int r = 0;
+
+	if (s->root < 0)
+		return 0;
+	r = io_send_fd(sync, "", 1, s->root);
+	for (size_t i = 0; i < s->count && r == 0; i++)
+		r = io_send_fd(sync, "", 1, s->binds[i]);
+	return r < 0 && r != -EPIPE ? err_sys(err, -r, "hand the mounts over") : 0;
+}
+
 int launch_start(const struct launch_spec *spec, struct launch *ret, struct err *err)
 {
 	_cleanup_close_ int stage = stage_memfd(spec->stage, err), ours = -EBADF, theirs = -EBADF;
+	struct root_sources sources = ROOT_SOURCES_INIT;
 	struct launch l = { .pidfd = -EBADF };
 	int pair[2], r;
 
@@ -244,7 +331,14 @@ int launch_start(const struct launch_spec *spec, struct launch *ret, struct err 
 	r = clone_child(spec, stage, theirs, &l, err);
 	theirs = fd_close(theirs);
 	if (r == 0)
-		r = send_plan(spec, ours, err);
+		r = map_ids(spec, &l, ours, err);
+	if (r == 0)
+		r = open_mapped_sources(spec, &l, &sources, err);
+	if (r == 0)
+		r = send_plan(spec, ours, sources.root < 0 ? 0 : (uint32_t)sources.count + 1, err);
+	if (r == 0)
+		r = send_sources(ours, &sources, err);
+	root_sources_done(&sources);
 	if (r == 0 && fcntl(ours, F_SETFL, O_NONBLOCK) < 0)
 		r = err_sys(err, errno, "make a socket non-blocking");
 	if (r < 0) {

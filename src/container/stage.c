@@ -36,6 +36,29 @@ void stage_warn(const struct err *err)
 	report(STAGE_REPORT_WARNING, err, -1);
 }
 
+/* The root, then the binds, each with a byte that says whether there is one (launch.c). */
+static int receive_sources(struct stage *s, uint32_t count, struct err *err)
+{
+	char byte;
+
+	if (count == 0)
+		return 0;
+	if (count != s->plan.mount_count + 1)
+		return err_set(err, EPROTO, "the stage got %u mounts, not %zu", count,
+			       s->plan.mount_count + 1);
+	s->sources.binds = calloc(count, sizeof(int));
+	if (!s->sources.binds)
+		return err_set(err, ENOMEM, "out of memory");
+	s->sources.count = count - 1;
+	for (uint32_t i = 0; i < count; i++) {
+		int *fd = i ? &s->sources.binds[i - 1] : &s->sources.root;
+
+		if (io_recv_fd(STAGE_SYNC_FD, &byte, 1, fd) != 1)
+			return err_set(err, EPROTO, "the stage got too few mounts");
+	}
+	return 0;
+}
+
 static int receive_start(struct stage *s, struct err *err)
 {
 	_cleanup_free_ uint8_t *payload = NULL;
@@ -51,8 +74,11 @@ static int receive_start(struct stage *s, struct err *err)
 		return err_set(err, EPROTO, "the stage got half a plan");
 	s->mode = start.mode;
 	s->cgroup_version = start.cgroup_version;
-	if (start.mode == STAGE_RUN)
-		return plan_decode(payload, start.payload_bytes, &s->plan, err);
+	if (start.mode == STAGE_RUN) {
+		int r = plan_decode(payload, start.payload_bytes, &s->plan, err);
+
+		return r < 0 ? r : receive_sources(s, start.source_count, err);
+	}
 	return plan_process_decode(payload, start.payload_bytes, &s->plan.process, err);
 }
 
@@ -267,7 +293,9 @@ static void reset_signals(void)
 
 int stage_main(int argc _unused_, char **argv _unused_)
 {
-	static struct stage s = { .root_fd = -EBADF, .terminal_fd = -EBADF };
+	static struct stage s = { .root_fd = -EBADF,
+				  .terminal_fd = -EBADF,
+				  .sources = ROOT_SOURCES_INIT };
 	struct err err = ERR_INIT;
 	struct stat st;
 	int r;

@@ -12,7 +12,8 @@
  * The same stage runs in the guest of a virtual machine. It never runs twice in one process and may
  * use malloc freely.
  *
- * Wire: the parent writes struct stage_start and the bytes of the plan. The stage writes struct
+ * Wire: the parent writes struct stage_start, the bytes of the plan, and with a user namespace the
+ * descriptors of its root and binds. The stage writes struct
  * stage_report, one of them perhaps with a terminal's descriptor. The end of the stream means that the
  * command was executed.
  */
@@ -34,6 +35,7 @@ struct stage_start {
 	uint32_t mode;
 	uint32_t payload_bytes;
 	uint32_t cgroup_version; /* 0: none, 1, 2 */
+	uint32_t source_count;   /* struct root_sources, a descriptor with each of so many messages */
 };
 
 enum stage_report_type {

@@ -8,9 +8,32 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include "container/stage_internal.h"
+#include "util/linux.h"
 #include "util/mem.h"
 
 #define DEV_DEPTH_MAX 4
+
+/* A user namespace makes no devices: the host's own is mounted, if it is what the plan says. */
+static int bind_device(int root_fd, const struct plan_device *d, struct err *err)
+{
+	_cleanup_close_ int clone =
+		sys_open_tree(AT_FDCWD, d->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	_cleanup_close_ int at = -EBADF;
+	struct stat st;
+
+	if (clone < 0 || fstat(clone, &st) < 0)
+		return err_sys(err, errno, "mount the device %s", d->path);
+	if (st.st_rdev != makedev(d->major, d->minor) ||
+	    (st.st_mode & S_IFMT) != (d->type == 'b' ? S_IFBLK : S_IFCHR))
+		return err_set(err, ENODEV, "%s of the host is not the device %u:%u", d->path, d->major,
+			       d->minor);
+	at = stage_root_target(root_fd, d->path, false, err);
+	if (at < 0)
+		return at;
+	if (sys_move_mount(clone, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		return err_sys(err, errno, "mount the device %s", d->path);
+	return 0;
+}
 
 static int make_device(int root_fd, const struct plan_device *d, struct err *err)
 {
@@ -113,12 +136,15 @@ int stage_devices(struct stage *s, struct err *err)
 	if (dev < 0)
 		return dev;
 	for (size_t i = 0; i < s->plan.device_count; i++) {
-		int r = make_device(s->root_fd, &s->plan.devices[i], err);
+		int r = s->plan.namespaces & PLAN_NS_USER ?
+				bind_device(s->root_fd, &s->plan.devices[i], err) :
+				make_device(s->root_fd, &s->plan.devices[i], err);
 
 		if (r < 0)
 			return r;
 	}
-	if (s->plan.privileged && copy_all_devices(dev, err) < 0)
+	if (s->plan.privileged && !(s->plan.namespaces & PLAN_NS_USER) &&
+	    copy_all_devices(dev, err) < 0)
 		return -err->errnum;
 	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
 		if (symlinkat(links[i].target, dev, links[i].name) < 0 && errno != EEXIST)

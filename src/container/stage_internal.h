@@ -4,6 +4,7 @@
 #define PROA_CONTAINER_STAGE_INTERNAL_H
 
 #include <sys/types.h>
+#include "container/root_sources.h"
 #include "container/stage.h"
 #include "plan/plan.h"
 
@@ -12,7 +13,7 @@ struct stage {
 	uint32_t mode;
 	uint32_t cgroup_version;
 	int root_fd;      /* the new root, before and after pivot_root */
-	int *source_fds;  /* detached clones for the plan's binds, by index of the mount; -1: none */
+	struct root_sources sources; /* the root and the plan's binds, detached */
 	int terminal_fd;  /* slave side, -1: none */
 	uid_t uid;
 	gid_t gid;
@@ -23,7 +24,7 @@ struct stage {
 /* Tells the parent something for the user; the start goes on. */
 void stage_warn(const struct err *err);
 
-/* stage_root.c: sources of binds and the root as detached mounts; the switch to the new root. */
+/* stage_root.c: the root, attached and entered. */
 int stage_root_open(struct stage *s, struct err *err);
 int stage_root_enter(struct stage *s, struct err *err);
 /* Opens @path inside the root for mounting on it; makes a directory or an empty file if absent. */

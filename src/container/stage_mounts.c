@@ -145,7 +145,7 @@ static int mount_one(struct stage *s, size_t i, struct err *err)
 	int r;
 
 	if (m->kind == PLAN_MOUNT_BIND)
-		return attach(s, s->source_fds[i], m->target, is_directory(s->source_fds[i]), err);
+		return attach(s, s->sources.binds[i], m->target, is_directory(s->sources.binds[i]), err);
 	if (m->kind == PLAN_MOUNT_CGROUP)
 		return mount_cgroup(s, m, err);
 	fd = stage_new_fs(kind_fs(m->kind), (const char *const *)m->options, m->attrs, err);
@@ -162,15 +162,18 @@ int stage_mounts(struct stage *s, struct err *err)
 	for (size_t i = 0; i < s->plan.mount_count; i++) {
 		int r = mount_one(s, i, err);
 
-		if (s->source_fds[i] >= 0)
-			s->source_fds[i] = fd_close(s->source_fds[i]);
+		if (s->sources.binds[i] >= 0)
+			s->sources.binds[i] = fd_close(s->sources.binds[i]);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-/* A detached mount of a character device 1:3 that is surely the kernel's: on a tmpfs of our own. */
+/*
+ * A detached mount of a character device 1:3 that is surely the kernel's: on a tmpfs of our own. Fails
+ * before Linux 6.15, where a detached mount cannot be cloned from, and in a user namespace.
+ */
 static int open_null(struct err *err)
 {
 	_cleanup_close_ int fs = stage_new_fs("tmpfs", NULL, 0, err);
@@ -181,12 +184,10 @@ static int open_null(struct err *err)
 	if (mknodat(fs, "null", S_IFCHR | 0666, makedev(1, 3)) < 0)
 		return err_sys(err, errno, "make a null device");
 	fd = sys_open_tree(fs, "null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	if (fd < 0 && errno == EINVAL)
-		return -EINVAL; /* before Linux 6.15 a detached mount cannot be cloned from */
 	return fd < 0 ? err_sys(err, errno, "mount a null device") : fd;
 }
 
-/* The same for older kernels: the root's /dev/null, which we just made, if that is what it is. */
+/* Otherwise: the root's /dev/null, which we just made, if that is what it is. */
 static int open_null_in_root(struct stage *s, struct err *err)
 {
 	_cleanup_close_ int fd =
@@ -275,7 +276,7 @@ int stage_hide_paths(struct stage *s, struct err *err)
 	if (r < 0 || !s->plan.masked_paths || !s->plan.masked_paths[0])
 		return r;
 	null_fd = open_null(err);
-	if (null_fd == -EINVAL)
+	if (null_fd < 0)
 		null_fd = open_null_in_root(s, err);
 	if (null_fd < 0)
 		return null_fd;

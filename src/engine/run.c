@@ -34,6 +34,8 @@
 #include "util/str.h"
 
 #define RESOLV_CONF_MAX 65536
+#define SUBID_FILE_MAX	(1u << 20)
+#define SUBID_DEFAULT	1879048192u
 
 struct running {
 	struct store *store;
@@ -112,6 +114,35 @@ static int look_up_devices(struct running *n, struct err *err)
 			return r;
 	}
 	return 0;
+}
+
+static const char *next_line(const char *line)
+{
+	line = strchr(line, '\n');
+	return line ? line + 1 : NULL;
+}
+
+/*
+ * The ids of the host for --userns auto: the range of "containers" or "root" in /etc/subuid or
+ * /etc/subgid (subuid(5)), or one that systemd's list of id ranges calls unused.
+ */
+static uint32_t subordinate_ids(const char *file)
+{
+	static const char *const owners[] = { "containers:", "root:" };
+	_cleanup_free_ char *text = NULL;
+
+	if (io_read_file(AT_FDCWD, file, SUBID_FILE_MAX, &text, NULL) < 0)
+		return SUBID_DEFAULT;
+	for (size_t i = 0; i < ARRAY_SIZE(owners); i++)
+		for (const char *line = text; line; line = next_line(line)) {
+			unsigned first, count;
+
+			if (str_starts(line, owners[i]) &&
+			    sscanf(line + strlen(owners[i]), "%u:%u", &first, &count) == 2 && first > 0 &&
+			    count >= PLAN_ID_COUNT)
+				return first;
+		}
+	return SUBID_DEFAULT;
 }
 
 /* -v makes a missing source, as Docker does; --mount refuses it. */
@@ -196,6 +227,10 @@ static int make_plan(struct running *n, const struct store_image *image, struct 
 	(void)io_read_file(AT_FDCWD, "/etc/resolv.conf", RESOLV_CONF_MAX, &n->resolv_conf, NULL);
 	if (uname(&uts) == 0)
 		o->host_hostname = uts.nodename;
+	if (o->userns && !strcmp(o->userns, "auto")) {
+		o->subuid = subordinate_ids("/etc/subuid");
+		o->subgid = subordinate_ids("/etc/subgid");
+	}
 	o->id = n->id;
 	o->image_id = image->id;
 	o->host_resolv_conf = n->resolv_conf;

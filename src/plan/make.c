@@ -438,6 +438,26 @@ static int make_root(const struct plan_options *o, struct plan *p, struct err *e
 	return r;
 }
 
+static int make_user_namespace(const struct plan_options *o, struct plan *p, struct err *err)
+{
+	if (!o->userns || !strcmp(o->userns, "host"))
+		return 0;
+	if (strcmp(o->userns, "auto") != 0)
+		return err_set(err, EINVAL, "--userns takes auto or host, not \"%s\"", o->userns);
+	if (o->privileged)
+		return err_set(err, EINVAL, "--userns auto contradicts --privileged: inside a user "
+					    "namespace there are no rights over the host's devices");
+	p->uid_map = calloc(1, sizeof(*p->uid_map));
+	p->gid_map = calloc(1, sizeof(*p->gid_map));
+	if (!p->uid_map || !p->gid_map)
+		return no_memory(err);
+	*p->uid_map = (struct plan_idmap){ 0, o->subuid, PLAN_ID_COUNT };
+	*p->gid_map = (struct plan_idmap){ 0, o->subgid, PLAN_ID_COUNT };
+	p->uid_map_count = p->gid_map_count = 1;
+	p->namespaces |= PLAN_NS_USER;
+	return 0;
+}
+
 static int make_stop_signal(const struct image_config *image, struct plan *p, struct err *err)
 {
 	p->stop_signal = SIGTERM;
@@ -479,6 +499,8 @@ int plan_make(const struct plan_options *o, const struct image_config *image, st
 		r = make_hidden_paths(o, &p, err);
 	if (r == 0)
 		r = make_resources(o, &p, err);
+	if (r == 0)
+		r = make_user_namespace(o, &p, err);
 	if (r == 0)
 		r = make_stop_signal(image, &p, err);
 	if (r < 0) {

@@ -28,6 +28,8 @@ struct plan_options {
 	char **args;            /* after IMAGE */
 	char **env;             /* NAME=value, in order */
 	const char *network;    /* "none", "host" */
+	const char *userns;     /* NULL or "host": the host's users; "auto": mapped to the two ranges */
+	uint32_t subuid, subgid; /* first of PLAN_ID_COUNT ids of the host for "auto" */
 	bool interactive, terminal, read_only, init, privileged, auto_remove;
 	uint16_t rows, cols;
 	char **tmpfs;   /* --tmpfs PATH[:OPTIONS] */
@@ -50,6 +52,8 @@ struct plan_options {
 	char **layer_dirs; /* topmost first */
 	const char *upper, *work, *disk;
 };
+
+#define PLAN_ID_COUNT 65536u
 
 /* Makes the plan. The caller owns *@ret (plan_done()). Errors name the option and the reason. */
 int plan_make(const struct plan_options *o, const struct image_config *image, struct plan *ret,

@@ -73,6 +73,8 @@ def test_command(run, command, code, words):
     (["--env-file", "/absent.env"], ["/absent.env"]),
     (["-e", "=x"], ["name"]),
     (["--hostname", "x" * 70], ["--hostname"]),
+    (["--userns", "keep"], ["--userns", "auto or host"]),
+    (["--userns", "auto", "--privileged"], ["--privileged"]),
     (["--bogus"], ["--bogus"]),
     (["--entrypont", "x"], ["did you mean --entrypoint"]),
 ])
@@ -125,6 +127,7 @@ def test_device_that_is_none(proa, image):
     (["--network", "host"], ["host"]),
     (["--device", "/dev/kmsg"], ["--device", "/dev/kmsg"]),
     (["--cpus", "4096"], ["4096"]),
+    (["--userns", "auto"], ["--userns"]),
     (["--kernel", "absent"], ["absent"]),
     (["--kernel", "/etc/passwd"], ["/etc/passwd"]),
 ])

@@ -112,6 +112,43 @@ def test_network_host(proa, image):
     assert out.strip() == os.readlink("/proc/self/ns/net")
 
 
+def kernel_has_mapped_layers():
+    major, minor = (int(n) for n in os.uname().release.split(".")[:2])
+    return (major, minor) >= (6, 13)
+
+
+needs_mapped_layers = pytest.mark.skipif(not kernel_has_mapped_layers(), reason="id-mapped overlay layers need Linux 6.13")
+
+
+@needs_mapped_layers
+def test_user_namespace(proa, image, tmp_path):
+    """Container only: root inside is nobody on the host; owners of files look the same."""
+    (tmp_path / "mine").write_text("x")
+    (tmp_path / "users").write_text("x")
+    os.chown(tmp_path / "users", 1000, 1000)
+    done = proa("run", "--rm", "--userns", "auto", "-v", f"{tmp_path}:/data", image, "sh", "-c",
+                "id -u; stat -c '%n %u' /data/* /bin/busybox; touch /data/made /made; head -c 1 /dev/zero | wc -c; "
+                "cat /proc/self/uid_map; wc -c < /proc/keys")
+    assert done.stderr == ""
+    lines = done.stdout.split("\n")
+    assert lines[:4] == ["0", "/data/mine 0", "/data/users 1000", "/bin/busybox 0"]
+    inside, outside, count = (int(n) for n in lines[5].split())
+    assert inside == 0 and outside >= 65536 and count == 65536
+    assert lines[6] == "0"
+    assert (tmp_path / "made").stat().st_uid == 0
+
+
+@needs_mapped_layers
+def test_user_namespace_on_the_host(proa, image):
+    from conftest import Background
+    with Background(proa, "run", "--rm", "--name", "mapped", "--userns", "auto", image, "sh", "-c",
+                    "echo ready; while :; do sleep 0.05; done"):
+        pid = proa("inspect", "-f", "{{.State.Pid}}", "mapped").stdout.strip()
+        assert os.stat(f"/proc/{pid}").st_uid >= 65536
+        assert proa("exec", "mapped", "id", "-u").stdout == "0\n"
+        assert proa("exec", "-u", "user", "mapped", "id", "-u").stdout == "1000\n"
+
+
 # ---- escapes -----------------------------------------------------------------------------------
 
 def test_own_executable_cannot_be_written(run):
