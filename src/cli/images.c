@@ -156,11 +156,8 @@ int cmd_images(struct cli *cli, int argc, char **argv)
 	};
 	struct images o = { .now_s = (int64_t)time(NULL) };
 	struct cli_list list = { .quiet_key = "ID" };
-	bool digests = false, all = false;
+	bool digests = false;
 	const struct cli_option options[] = {
-		{ 'a', "all", CLI_FLAG, &all, NULL,
-		  "For scripts written for docker: proa has no intermediate images to hide", NULL,
-		  false },
 		{ 'q', "quiet", CLI_FLAG, &list.quiet, NULL, "IDs only", NULL, false },
 		{ 0, "no-trunc", CLI_FLAG, &o.no_trunc, NULL, "Whole IDs", NULL, false },
 		{ 0, "digests", CLI_FLAG, &digests, NULL, "Show the manifests' digests", NULL,
