@@ -22,10 +22,6 @@ struct engine_run {
 	char **labels;       /* KEY=VALUE */
 	char **devices;      /* --device */
 	const char *seccomp; /* NULL: the default profile; "unconfined"; or a file */
-	const char *platform_note;
-	/* Called once the process runs, and when it has ended; for compare. May be NULL. */
-	void (*on_started)(void *data);
-	void *data;
 	int stdout_fd, stderr_fd; /* where its output goes: 1 and 2 */
 };
 

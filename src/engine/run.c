@@ -328,8 +328,6 @@ static void on_started(void *data, pid_t pid)
 
 	if (store_container_set_running(n->store, n->id, pid, time(NULL), &err) < 0)
 		log_warning("%s", err.msg);
-	if (n->run->on_started)
-		n->run->on_started(n->run->data);
 }
 
 static int run_process(struct running *n, int *ret_code, struct err *err)
