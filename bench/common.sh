@@ -4,7 +4,7 @@
 # Every figure is paired: the contenders run by turns, round after round, in one run of the script, so
 # that what else the machine does hits all of them alike. What is printed are medians and ratios.
 
-build=$(realpath "${1:-build}")
+build=$(realpath "${PROA_BUILD:-build}")
 work=$(mktemp -d)
 proa=$build/proa
 # a path short enough for Unix sockets
