@@ -60,6 +60,7 @@ static int check_namespaces(const struct plan *plan, struct err *err)
 		uint32_t ns;
 		const char *what;
 	} needed[] = {
+		{ PLAN_NS_NET, "--network host" },
 		{ PLAN_NS_PID, "--pid host" },
 		{ PLAN_NS_IPC, "--ipc host" },
 		{ PLAN_NS_UTS, "--uts host" },

@@ -23,6 +23,7 @@
 #include "util/sha256.h"
 #include "util/str.h"
 #include "vm/initramfs.h"
+#include "vm/kernel_internal.h"
 #include "vm/module.h"
 
 #define MODULE_BYTES_MAX (64u << 20)
@@ -51,6 +52,24 @@ static int missing(const char *name, struct err *err)
 		       name);
 }
 
+/* A file that somebody names must be a kernel: QEMU's own words for one that is not help nobody. */
+static int check_image(const char *path, struct err *err)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	uint8_t head[1024];
+	struct kernel_payload payload;
+	ssize_t n;
+
+	if (fd < 0)
+		return err_sys(err, errno, "open the kernel \"%s\"", path);
+	n = io_read_full(fd, head, sizeof(head));
+	if (n < 0)
+		return err_sys(err, (int)-n, "read the kernel \"%s\"", path);
+	if (kernel_format_of(head, (size_t)n, &payload) == KERNEL_UNKNOWN)
+		return err_set(err, ENOEXEC, "\"%s\" is not a kernel: neither an ELF nor a bzImage", path);
+	return 0;
+}
+
 int vm_kernel_find(const char *store, const char *name, struct vm_kernel *ret, struct err *err)
 {
 	struct vm_kernel k = { 0 };
@@ -61,6 +80,10 @@ int vm_kernel_find(const char *store, const char *name, struct vm_kernel *ret, s
 		k.image = realpath(name, NULL);
 		if (!k.image)
 			return err_sys(err, errno, "find the kernel \"%s\"", name);
+		if (check_image(k.image, err) < 0) {
+			vm_kernel_done(&k);
+			return -err->errnum;
+		}
 		*ret = k;
 		return 0;
 	}
