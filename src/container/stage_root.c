@@ -32,7 +32,10 @@ int stage_root_open(struct stage *s, struct err *err)
 	}
 	/* nothing that is mounted from here on shows outside, nor what the host mounts here */
 	if (sys_mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return err_sys(err, errno, "detach from the host's mounts");
+		return err_sys(err, errno, "detach from the host's mounts%s",
+			       errno == EINVAL ? " (proa runs in a chroot that is no mount point: mount "
+						 "--bind it on itself before entering it)" :
+						 "");
 	s->root_fd = s->sources.root;
 	/* attached over "/": in sight of no path lookup of ours, for our own root stays below it */
 	if (sys_move_mount(s->root_fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
