@@ -38,6 +38,9 @@ extern const struct cgroup_ops cgroup_v1, cgroup_v2;
 /* The interface this kernel offers, or NULL when no cgroup file system is mounted. */
 const struct cgroup_ops *cgroup_detect(void);
 
+/* The number behind "oom_kill " in a file of either version; 0 when it cannot be read. */
+uint64_t cgroup_read_oom_kills(const char *path);
+
 /* Attaches the device rules to a v2 group as an eBPF program (BPF_CGROUP_DEVICE). 0 or -errno. */
 int cgroup_v2_devices(int group_fd, const struct plan_resources *limits, struct err *err);
 

@@ -258,17 +258,10 @@ static int v1_join(const char *id)
 
 static uint64_t v1_oom_kills(const char *id)
 {
-	_cleanup_free_ char *text = NULL;
-	unsigned long long n = 0;
-	char path[256], *line;
+	char path[256];
 
 	snprintf(path, sizeof(path), CGROUP_ROOT "/memory/" CGROUP_PARENT "/%s/memory.oom_control", id);
-	if (io_read_file(AT_FDCWD, path, 4096, &text, NULL) < 0)
-		return 0;
-	line = strstr(text, "oom_kill ");
-	if (line)
-		sscanf(line, "oom_kill %llu", &n);
-	return n;
+	return cgroup_read_oom_kills(path);
 }
 
 static int v1_open(const char *id _unused_)

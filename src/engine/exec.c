@@ -87,14 +87,7 @@ static int run_exec(const struct container *c, struct plan *plan, const struct i
 		r = relay_run(&relay, err);
 	relay_done(&relay);
 	loop_done(&loop);
-	if (r < 0)
-		return r;
-	*ret_code = relay.code;
-	if (!relay.why.errnum)
-		return 0;
-	*err = relay.why;
-	err->exit_code = relay.code;
-	return -relay.why.errnum;
+	return r < 0 ? r : relay_result(&relay, ret_code, err);
 }
 
 int engine_exec(struct store *s, const struct engine_exec *e, int *ret_code, struct err *err)

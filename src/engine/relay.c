@@ -326,6 +326,16 @@ int relay_run(struct relay *r, struct err *err)
 	return 0;
 }
 
+int relay_result(const struct relay *r, int *ret_code, struct err *err)
+{
+	*ret_code = r->code;
+	if (!r->why.errnum)
+		return 0;
+	*err = r->why;
+	err->exit_code = r->code;
+	return -r->why.errnum;
+}
+
 void relay_done(struct relay *r)
 {
 	if (r->raw)

@@ -59,6 +59,8 @@ struct relay_options {
 int relay_init(struct relay *r, struct loop *loop, const struct relay_options *o, struct err *err);
 /* Runs the loop until the process has ended and its output is written. */
 int relay_run(struct relay *r, struct err *err);
+/* How it ended: 0 and the exit code, or, when it was not its own end, -errno with the reason. */
+int relay_result(const struct relay *r, int *ret_code, struct err *err);
 /* Restores the terminal and the signals. Frees the process. */
 void relay_done(struct relay *r);
 

@@ -353,14 +353,7 @@ static int run_process(struct running *n, int *ret_code, struct err *err)
 		r = relay_run(&relay, err);
 	relay_done(&relay);
 	loop_done(&loop);
-	if (r < 0)
-		return r;
-	*ret_code = relay.code;
-	if (!relay.why.errnum)
-		return 0;
-	*err = relay.why;
-	err->exit_code = relay.code;
-	return -relay.why.errnum;
+	return r < 0 ? r : relay_result(&relay, ret_code, err);
 }
 
 /* The owner's last acts; failures are warnings, for the result is known. */
