@@ -7,8 +7,8 @@
  * each byte taken is acknowledged; output needs no buffer of ours, for the backend stops by itself
  * at a window of unacknowledged bytes and FRAME_CREDIT is passed on to it.
  *
- * What the host sends is checked as if it were hostile: it costs nothing and makes a mistake visible
- * as -EBADMSG instead of as a broken guest.
+ * What the host sends is checked as if it were hostile: it costs nothing and makes a mistake
+ * visible as -EBADMSG instead of as a broken guest.
  */
 #include "agent.h"
 
@@ -183,7 +183,7 @@ static int on_run(struct agent *a, struct agent_session *s, const struct frame *
 	a->inst.id = a->plan.id;
 	s->started = true;
 	set_events(s);
-	r = a->hooks->prepare(a->hooks->data, run.flags, &err);
+	r = a->hooks->prepare(a->hooks->data, &a->plan, run.flags, &err);
 	if (r == 0)
 		r = a->backend->check(&a->plan, &err);
 	if (r == 0)
@@ -208,8 +208,8 @@ static int on_exec(struct agent *a, struct agent_session *s)
 	s->started = true;
 	set_events(s);
 	r = a->inst.pid ? a->backend->exec(a->loop, &a->plan, &a->inst, &s->what, &s->events,
-					   &s->process, &err) :
-			  err_set(&err, ESRCH, "the machine's command is not running");
+					   &s->process, &err)
+			: err_set(&err, ESRCH, "the machine's command is not running");
 	if (r < 0)
 		return fail_session(s, &err);
 	feed(s);
@@ -221,7 +221,8 @@ static int on_input(struct agent_session *s, const struct frame *f)
 	if (s->input_end || s->input.len - s->input_taken + f->length > STREAM_WINDOW)
 		return -EBADMSG;
 	if (s->input_taken) {
-		memmove(s->input.data, s->input.data + s->input_taken, s->input.len - s->input_taken);
+		memmove(s->input.data, s->input.data + s->input_taken,
+			s->input.len - s->input_taken);
 		s->input.len -= s->input_taken;
 		s->input_taken = 0;
 	}
@@ -349,10 +350,9 @@ int agent_init(struct agent *a, struct loop *loop, int fd, const struct backend_
 	int r;
 
 	*a = (struct agent){ .loop = loop, .backend = backend, .hooks = hooks };
-	a->inst = (struct instance){ .store = GUEST_DIR,
-				     .dir = GUEST_DIR,
-				     .run_dir = GUEST_DIR,
-				     .stage = stage };
+	a->inst = (struct instance){
+		.store = GUEST_DIR, .dir = GUEST_DIR, .run_dir = GUEST_DIR, .stage = stage
+	};
 	r = link_init(&a->link, loop, fd, FROM_HOST, &handler);
 	if (r == 0)
 		link_send(&a->link, FRAME_HELLO, SESSION_FIRST, &h, sizeof(h));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The agent: drives a backend on behalf of the other end of a link. In a guest that is the container
- * backend; unit tests give it another.
+ * The agent: drives a backend on behalf of the other end of a link. In a guest that is the
+ * container backend; unit tests give it another.
  */
 #ifndef PROA_GUEST_AGENT_H
 #define PROA_GUEST_AGENT_H
@@ -17,8 +17,9 @@ struct agent_hooks {
 	/* The host told its clock. */
 	void (*clock)(void *data, int64_t realtime_ns);
 	/* Before the first process: make what the plan refers to. 0 or -errno. */
-	int (*prepare)(void *data, uint32_t run_flags, struct err *err);
-	/* The first process ended with @code and nothing says why: fill @why if there is more to say. */
+	int (*prepare)(void *data, const struct plan *plan, uint32_t run_flags, struct err *err);
+	/* The first process ended with @code and nothing says why: fill @why if there is more to
+	 * say. */
 	void (*explain)(void *data, int code, struct err *why);
 	/* After the first process, before its end is told; RUN_SYNC was asked for. */
 	void (*sync)(void *data);

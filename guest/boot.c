@@ -2,9 +2,10 @@
 /*
  * From the kernel's first call to a system that the container backend can work in.
  *
- * The kernel starts us in rootfs, which cannot be pivoted away from; so a tmpfs is made, filled with
- * the kernel's file systems, and moved over it (as switch_root does). Modules are loaded before that,
- * in the order in which the host put them into the initramfs (it read their dependencies).
+ * The kernel starts us in rootfs, which cannot be pivoted away from; so a tmpfs is made, filled
+ * with the kernel's file systems, and moved over it (as switch_root does). Modules are loaded
+ * before that, in the order in which the host put them into the initramfs (it read their
+ * dependencies).
  */
 #include <dirent.h>
 #include <errno.h>
@@ -22,6 +23,7 @@
 #include <sys/stat.h>
 #include "guest.h"
 #include "protocol.h"
+#include "util/err.h"
 #include "util/io.h"
 #include "util/linux.h"
 #include "util/mem.h"
@@ -36,7 +38,8 @@
 
 _Noreturn void guest_power_off(void)
 {
-	/* with -no-reboot a restart ends the VMM, on any machine type and without ACPI's power off */
+	/* with -no-reboot a restart ends the VMM, on any machine type and without ACPI's power off
+	 */
 	reboot(RB_AUTOBOOT);
 	for (;;)
 		pause();
@@ -56,7 +59,8 @@ _Noreturn void guest_fatal(const char *fmt, ...)
 	guest_power_off();
 }
 
-static void mount_or_die(const char *type, const char *target, unsigned long flags, const char *data)
+static void mount_or_die(const char *type, const char *target, unsigned long flags,
+			 const char *data)
 {
 	mkdir(target, 0755);
 	if (sys_mount(type, target, type, flags, data) < 0)
@@ -97,19 +101,25 @@ static void load_modules(void)
 
 static void switch_root(void)
 {
-	if (chdir(NEW_ROOT) < 0 || sys_mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 ||
-	    chdir("/") < 0)
+	if (chdir(NEW_ROOT) < 0 || sys_mount(".", "/", NULL, MS_MOVE, NULL) < 0 ||
+	    chroot(".") < 0 || chdir("/") < 0)
 		guest_fatal("change to the guest's root: %s", strerror(errno));
+}
+
+int guest_loopback_up(struct err *err)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	_cleanup_close_ int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (s < 0 || ioctl(s, SIOCSIFFLAGS, &lo) < 0)
+		return err_sys(err, errno, "bring the guest's loopback interface up");
+	return 0;
 }
 
 static void settings(void)
 {
 	struct rlimit files = { OPEN_FILES, OPEN_FILES };
-	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
-	_cleanup_close_ int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-	if (s < 0 || ioctl(s, SIOCSIFFLAGS, &lo) < 0)
-		dprintf(STDERR_FILENO, "proa-init: bring lo up: %s\n", strerror(errno));
 	(void)setrlimit(RLIMIT_NOFILE, &files);
 	(void)io_write_knob(AT_FDCWD, "/proc/sys/kernel/pid_max", PID_MAX_LIMIT);
 	signal(SIGPIPE, SIG_IGN);
@@ -124,7 +134,8 @@ void guest_boot(void)
 	mount_or_die("devtmpfs", NEW_ROOT "/dev", MS_NOSUID | MS_NOEXEC, NULL);
 	mount_or_die("proc", NEW_ROOT "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
 	mount_or_die("sysfs", NEW_ROOT "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
-	/* what the machine needs is loaded below; looking for a modprobe that is not here takes time */
+	/* what the machine needs is loaded below; looking for a modprobe that is not here takes
+	 * time */
 	(void)io_write_knob(AT_FDCWD, NEW_ROOT "/proc/sys/kernel/modprobe", "\n");
 	mount_or_die("cgroup2", NEW_ROOT "/sys/fs/cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
 	load_modules();

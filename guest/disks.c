@@ -84,7 +84,8 @@ int guest_disks_check(struct err *err)
 int guest_share_mount(struct err *err)
 {
 	if (sys_mount(GUEST_SHARE_TAG, GUEST_BINDS, "virtiofs", 0, NULL) < 0)
-		return err_sys(err, errno, "mount the share with the host's directories (virtiofs)");
+		return err_sys(err, errno,
+			       "mount the share with the host's directories (virtiofs)");
 	return 0;
 }
 

@@ -15,6 +15,8 @@ _Noreturn void guest_power_off(void);
 
 /* boot.c: kernel file systems, modules, a root that can be pivoted from, settings. */
 void guest_boot(void);
+/* For a command that uses the guest's own network; one with a namespace of its own has its own. */
+int guest_loopback_up(struct err *err);
 
 /* disks.c: finds the disks by their serial numbers and mounts them below GUEST_DIR. What fails is
  * remembered and told by guest_disks_check(). */

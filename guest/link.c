@@ -128,9 +128,12 @@ size_t link_queued(const struct link *l)
 	return l->queue.len - l->sent;
 }
 
-void link_send(struct link *l, enum frame_type type, uint16_t session, const void *payload, size_t n)
+void link_send(struct link *l, enum frame_type type, uint16_t session, const void *payload,
+	       size_t n)
 {
-	struct frame_header h = { .length = (uint32_t)n, .type = (uint16_t)type, .session = session };
+	struct frame_header h = { .length = (uint32_t)n,
+				  .type = (uint16_t)type,
+				  .session = session };
 	bool idle = !link_queued(l);
 	int r;
 

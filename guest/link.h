@@ -16,11 +16,11 @@
 struct link;
 
 struct link_handler {
-	/* A checked frame. Negative: it breaks a rule; the link ends with this error. The handler may
-	 * free the link and then returns LINK_FREED. */
+	/* A checked frame. Negative: it breaks a rule; the link ends with this error. The handler
+	 * may free the link and then returns LINK_FREED. */
 	int (*frame)(struct link *l, const struct frame *f);
-	/* The other side is gone (@error 0) or the link broke (-errno; -EBADMSG: a rule was broken). The
-	 * watch is removed already; the handler may free the link. */
+	/* The other side is gone (@error 0) or the link broke (-errno; -EBADMSG: a rule was
+	 * broken). The watch is removed already; the handler may free the link. */
 	void (*ended)(struct link *l, int error);
 	/* The queue was written to the last byte. May be NULL. */
 	void (*drained)(struct link *l);
@@ -33,15 +33,16 @@ struct link {
 	struct loop_watch watch;
 	enum frame_origin peer; /* who sends what we read */
 	const struct link_handler *handler;
-	bool paused;	   /* link_pause(): what the other side sends waits */
-	bool held;	   /* link_hold(): what we send waits */
-	int failed;	   /* -errno of a write; told from the loop, not from within link_send() */
+	bool paused; /* link_pause(): what the other side sends waits */
+	bool held;   /* link_hold(): what we send waits */
+	int failed;  /* -errno of a write; told from the loop, not from within link_send() */
 	struct str_buf queue;
 	size_t sent; /* bytes of the queue that are written */
 	struct frame_reader reader;
 };
 
-/* Takes @fd over (made non-blocking) and begins to watch it. 0 or -errno; @fd is taken in any case. */
+/* Takes @fd over (made non-blocking) and begins to watch it. 0 or -errno; @fd is taken in any case.
+ */
 int link_init(struct link *l, struct loop *loop, int fd, enum frame_origin peer,
 	      const struct link_handler *handler);
 /* Stops watching, closes, frees the queue. Nothing happens to one that is all zero. */
@@ -55,7 +56,8 @@ void link_send_all(struct link *l, enum frame_type type, uint16_t session, const
 void link_send_exited(struct link *l, uint16_t session, int code, const struct err *why);
 size_t link_queued(const struct link *l);
 void link_pause(struct link *l, bool on);
-/* Queues what is sent and writes nothing, until link_release() puts one frame in front of it all. */
+/* Queues what is sent and writes nothing, until link_release() puts one frame in front of it all.
+ */
 void link_hold(struct link *l);
 void link_release(struct link *l, enum frame_type type, const void *payload, size_t n);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * proa-init is one static executable with three lives: process 1 of a machine (with the agent in it),
- * the stage that becomes a container's process (on the host as in the guest), and, with --init, the
- * reaper that stays. Which one it is tells how it was started.
+ * proa-init is one static executable with three lives: process 1 of a machine (with the agent in
+ * it), the stage that becomes a container's process (on the host as in the guest), and, with
+ * --init, the reaper that stays. Which one it is tells how it was started.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,16 +23,20 @@
 
 static void on_clock(void *data _unused_, int64_t realtime_ns)
 {
-	struct timespec ts = { .tv_sec = realtime_ns / 1000000000, .tv_nsec = realtime_ns % 1000000000 };
+	struct timespec ts = { .tv_sec = realtime_ns / 1000000000,
+			       .tv_nsec = realtime_ns % 1000000000 };
 
 	if (realtime_ns > 0)
 		(void)clock_settime(CLOCK_REALTIME, &ts);
 }
 
-static int on_prepare(void *data _unused_, uint32_t run_flags, struct err *err)
+static int on_prepare(void *data _unused_, const struct plan *plan, uint32_t run_flags,
+		      struct err *err)
 {
 	int r = guest_disks_check(err);
 
+	if (r == 0 && !(plan->namespaces & PLAN_NS_NET))
+		r = guest_loopback_up(err);
 	if (r == 0 && (run_flags & RUN_BINDS))
 		r = guest_share_mount(err);
 	return r;
@@ -75,10 +79,11 @@ static void on_ended(void *data _unused_)
 
 _Noreturn void guest_main(void)
 {
-	static const struct agent_hooks hooks = {
-		.clock = on_clock, .prepare = on_prepare, .explain = on_explain, .sync = on_sync,
-		.ended = on_ended
-	};
+	static const struct agent_hooks hooks = { .clock = on_clock,
+						  .prepare = on_prepare,
+						  .explain = on_explain,
+						  .sync = on_sync,
+						  .ended = on_ended };
 	static struct agent agent;
 	struct loop loop;
 	struct err err = ERR_INIT;
@@ -102,9 +107,11 @@ int main(int argc, char **argv)
 {
 	if (argc > 0 && !strcmp(argv[0], STAGE_NAME))
 		return stage_main(argc, argv);
-	/* the kernel starts /init; a container that executes its own /proc/1/exe is not a machine */
+	/* the kernel starts /init; a container that executes its own /proc/1/exe is not a machine
+	 */
 	if (getpid() == 1 && argc > 0 && !strcmp(argv[0], "/init"))
 		guest_main();
-	fprintf(stderr, "proa-init is a part of proa and runs nothing by itself; see \"proa --help\"\n");
+	fprintf(stderr,
+		"proa-init is a part of proa and runs nothing by itself; see \"proa --help\"\n");
 	return EXIT_PROA;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What proa and the agent in a guest say to each other, over a virtio-serial port; also what a second
- * proa process (exec, kill) says to the one that owns the machine, over a Unix socket. The document
- * is docs/design/agent-protocol.md; this header is its numbers.
+ * What proa and the agent in a guest say to each other, over a virtio-serial port; also what a
+ * second proa process (exec, kill) says to the one that owns the machine, over a Unix socket. The
+ * document is docs/design/agent-protocol.md; this header is its numbers.
  *
- * It is `struct process_ops` and `struct process_events` of plan/backend.h as frames: the guest runs
- * the container backend, and the host drives it from afar. A frame is a header and at most
+ * It is `struct process_ops` and `struct process_events` of plan/backend.h as frames: the guest
+ * runs the container backend, and the host drives it from afar. A frame is a header and at most
  * FRAME_MAX bytes. A session is one process: 0 is the machine's first, others are execs.
  *
  * Flow: of each stream at most STREAM_WINDOW bytes are under way unacknowledged, so neither side
@@ -47,7 +47,7 @@ enum frame_type {
 	FRAME_INPUT_END = 6, /* nothing follows */
 	FRAME_RESIZE = 7,    /* struct frame_resize */
 	FRAME_SIGNAL = 8,    /* struct frame_signal */
-	FRAME_CLOSE = 9,     /* nobody listens to this session any more; an exec goes on by itself */
+	FRAME_CLOSE = 9, /* nobody listens to this session any more; an exec goes on by itself */
 
 	/* both: struct frame_credit: so much of the stream was taken */
 	FRAME_CREDIT = 10,
@@ -92,8 +92,8 @@ struct frame_credit {
 };
 
 struct frame_exited {
-	int32_t code;	   /* 0…255 */
-	int32_t errnum;	   /* 0: the process's own end; else why it is not, and a message follows */
+	int32_t code;	/* 0…255 */
+	int32_t errnum; /* 0: the process's own end; else why it is not, and a message follows */
 };
 
 /* Where things are in a guest; the host writes these into the plan it sends. */
@@ -119,7 +119,7 @@ struct frame {
 };
 
 enum frame_origin {
-	FROM_GUEST,  /* also from the owner to its client */
+	FROM_GUEST, /* also from the owner to its client */
 	FROM_HOST,
 	FROM_CLIENT, /* as FROM_HOST, session 0 only, and FRAME_KILL */
 };
@@ -145,7 +145,8 @@ struct frame_reader {
 
 /* One read(2). Bytes read, 0 at the end, -errno (-EAGAIN: nothing now). */
 int frame_reader_fill(struct frame_reader *r, int fd);
-/* 1: *ret is the next frame, not yet checked. 0: more bytes are needed. -EBADMSG: it is too long. */
+/* 1: *ret is the next frame, not yet checked. 0: more bytes are needed. -EBADMSG: it is too long.
+ */
 int frame_reader_next(struct frame_reader *r, struct frame *ret);
 
 #endif

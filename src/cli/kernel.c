@@ -47,17 +47,20 @@ static int kernel_import(struct cli *cli, int argc, char **argv)
 	const struct cli_option options[] = {
 		{ 0, "modules", CLI_STRING, &what.modules, "DIR",
 		  "Its modules, as in /lib/modules/VERSION (a .deb has them)", NULL, false },
-		{ 0, "name", CLI_STRING, &what.name, "NAME", "Its name; its version if not given", NULL,
-		  false },
+		{ 0, "name", CLI_STRING, &what.name, "NAME", "Its name; its version if not given",
+		  NULL, false },
 		{ 0 },
 	};
 	const struct cli_usage usage = {
 		.name = "kernel import",
 		.synopsis = "[OPTIONS] FILE",
-		.summary = "Put a kernel into the store: a linux-image .deb, a vmlinuz or a vmlinux",
-		.examples = "  proa kernel import linux-image-6.1.0-30-cloud-amd64_6.1.124-1_amd64.deb\n"
-			    "  proa kernel import --modules /lib/modules/$(uname -r) --name host \\\n"
-			    "      /boot/vmlinuz-$(uname -r)\n",
+		.summary =
+			"Put a kernel into the store: a linux-image .deb, a vmlinuz or a vmlinux",
+		.examples =
+			"  proa kernel import "
+			"linux-image-6.1.0-30-cloud-amd64_6.1.124-1_amd64.deb\n"
+			"  proa kernel import --modules /lib/modules/$(uname -r) --name host \\\n"
+			"      /boot/vmlinuz-$(uname -r)\n",
 		.options = options,
 		.min_args = 1,
 		.max_args = 1,
@@ -70,7 +73,8 @@ static int kernel_import(struct cli *cli, int argc, char **argv)
 	if (code >= 0)
 		return code;
 	what.source = argv[0];
-	if (cli_store(cli, &store, &err) < 0 || vm_kernel_import(store->root, &what, &name, &err) < 0)
+	if (cli_store(cli, &store, &err) < 0 ||
+	    vm_kernel_import(store->root, &what, &name, &err) < 0)
 		return cli_fail(&err);
 	puts(name);
 	return 0;
@@ -82,7 +86,7 @@ static json_t *readable(const json_t *kernels)
 	json_t *rows = json_array(), *k;
 	size_t i;
 
-	json_array_foreach((json_t *)(uintptr_t)kernels, i, k) {
+	json_array_foreach ((json_t *)(uintptr_t)kernels, i, k) {
 		char size[16], age[48];
 		struct tm tm = { 0 };
 		const char *created = json_get_str(k, "Created");
@@ -92,10 +96,11 @@ static json_t *readable(const json_t *kernels)
 		else
 			str_human_ago(timegm(&tm), time(NULL), age);
 		json_array_append_new(
-			rows, json_pack("{s:s, s:s, s:s, s:s, s:s}", "Name", json_get_str(k, "Name"),
-					"Version", json_get_str(k, "Version"), "Created", age, "Size",
-					str_human_bytes((uint64_t)json_get_int(k, "Size", 0), size),
-					"Default", json_get_bool(k, "Default", false) ? "*" : ""));
+			rows,
+			json_pack("{s:s, s:s, s:s, s:s, s:s}", "Name", json_get_str(k, "Name"),
+				  "Version", json_get_str(k, "Version"), "Created", age, "Size",
+				  str_human_bytes((uint64_t)json_get_int(k, "Size", 0), size),
+				  "Default", json_get_bool(k, "Default", false) ? "*" : ""));
 	}
 	return rows;
 }
@@ -109,9 +114,10 @@ static int kernel_ls(struct cli *cli, int argc, char **argv)
 	struct cli_list list = { .columns = columns, .quiet_key = "Name" };
 	const struct cli_option options[] = {
 		{ 'q', "quiet", CLI_FLAG, &list.quiet, NULL, "Names only", NULL, false },
-		{ 0, "format", CLI_STRING, &list.format, "TEMPLATE", "Go template, table …, or json", NULL,
-		  false },
-		{ 0, "json", CLI_FLAG, &list.json, NULL, "One JSON array, with sizes in bytes", NULL, false },
+		{ 0, "format", CLI_STRING, &list.format, "TEMPLATE",
+		  "Go template, table …, or json", NULL, false },
+		{ 0, "json", CLI_FLAG, &list.json, NULL, "One JSON array, with sizes in bytes",
+		  NULL, false },
 		{ 0 },
 	};
 	const struct cli_usage usage = { .name = "kernel ls",
@@ -161,19 +167,22 @@ static int kernel_rm(struct cli *cli, int argc, char **argv)
 
 static int kernel_default(struct cli *cli, int argc, char **argv)
 {
-	const struct cli_usage usage = { .name = "kernel default",
-					 .synopsis = "NAME",
-					 .summary = "Choose the kernel that machines boot unless --kernel says otherwise",
-					 .options = no_options,
-					 .min_args = 1,
-					 .max_args = 1 };
+	const struct cli_usage usage = {
+		.name = "kernel default",
+		.synopsis = "NAME",
+		.summary = "Choose the kernel that machines boot unless --kernel says otherwise",
+		.options = no_options,
+		.min_args = 1,
+		.max_args = 1
+	};
 	struct err err = ERR_INIT;
 	struct store *store;
 	int code = cli_parse(&usage, &argc, argv);
 
 	if (code >= 0)
 		return code;
-	if (cli_store(cli, &store, &err) < 0 || vm_kernel_set_default(store->root, argv[0], &err) < 0)
+	if (cli_store(cli, &store, &err) < 0 ||
+	    vm_kernel_set_default(store->root, argv[0], &err) < 0)
 		return cli_fail(&err);
 	puts(argv[0]);
 	return 0;
@@ -214,8 +223,9 @@ int cmd_kernel(struct cli *cli, int argc, char **argv)
 			return verbs[i].run(cli, argc - 1, argv + 1);
 	}
 	near = str_nearest(argv[1], names);
-	fprintf(stderr, "proa: \"kernel %s\" is not a command of proa%s%s%s\n"
-			"See 'proa kernel --help'.\n", argv[1], near ? "; did you mean \"" : "",
-		near ? near : "", near ? "\"?" : "");
+	fprintf(stderr,
+		"proa: \"kernel %s\" is not a command of proa%s%s%s\n"
+		"See 'proa kernel --help'.\n",
+		argv[1], near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 	return EXIT_PROA;
 }

@@ -44,7 +44,8 @@ uint32_t vm_machine_cpus(const struct plan *plan)
 {
 	cpu_set_t set;
 	uint64_t wanted = plan->resources.cpu_quota_us, period = plan->resources.cpu_period_us;
-	uint32_t have = sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 1;
+	uint32_t have =
+		sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 1;
 
 	if (plan->vm.cpus)
 		return plan->vm.cpus;
@@ -68,13 +69,15 @@ static int check_namespaces(const struct plan *plan, struct err *err)
 
 	for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
 		if (!(plan->namespaces & needed[i].ns))
-			return err_set(err, EOPNOTSUPP,
-				       "%s: a machine has its own kernel and cannot share that with the "
-				       "host; leave it out, or run as a container (--isolation container)",
-				       needed[i].what);
+			return err_set(
+				err, EOPNOTSUPP,
+				"%s: a machine has its own kernel and cannot share that with the "
+				"host; leave it out, or run as a container (--isolation container)",
+				needed[i].what);
 	if (plan->namespaces & PLAN_NS_USER)
-		return err_set(err, EOPNOTSUPP, "user namespaces: a machine has its own users already; "
-						"leave --userns out");
+		return err_set(err, EOPNOTSUPP,
+			       "user namespaces: a machine has its own users already; "
+			       "leave --userns out");
 	return 0;
 }
 
@@ -83,13 +86,16 @@ static int check_devices(const struct plan *plan, struct err *err)
 	/* what every container has: null, zero, full, tty, random, urandom (devices.txt) */
 	for (size_t i = 0; i < plan->device_count; i++) {
 		const struct plan_device *d = &plan->devices[i];
-		bool standard = d->type == 'c' && ((d->major == 1 && d->minor >= 3 && d->minor <= 9) ||
-						   (d->major == 5 && d->minor <= 2) || d->major == 136);
+		bool standard =
+			d->type == 'c' && ((d->major == 1 && d->minor >= 3 && d->minor <= 9) ||
+					   (d->major == 5 && d->minor <= 2) || d->major == 136);
 
 		if (!standard && !plan->privileged)
-			return err_set(err, EOPNOTSUPP,
-				       "--device %s: a machine does not have the host's devices; run as a "
-				       "container (--isolation container)", d->path);
+			return err_set(
+				err, EOPNOTSUPP,
+				"--device %s: a machine does not have the host's devices; run as a "
+				"container (--isolation container)",
+				d->path);
 	}
 	return 0;
 }
@@ -101,8 +107,9 @@ static int check_size(const struct plan *plan, struct err *err)
 	char have[16], least[16];
 
 	if (bytes < VM_MEMORY_MIN)
-		return err_set(err, EINVAL, "%s is too little memory for a machine: at least %s (-m %s)",
-			       str_human_mib(bytes, have), str_human_mib(VM_MEMORY_MIN, least), "128m");
+		return err_set(
+			err, EINVAL, "%s is too little memory for a machine: at least %s (-m %s)",
+			str_human_mib(bytes, have), str_human_mib(VM_MEMORY_MIN, least), "128m");
 	if (cpus > 0 && plan->vm.cpus > (uint32_t)cpus)
 		return err_set(err, EINVAL, "%u CPUs are more than this host has (%ld): --cpus %ld",
 			       plan->vm.cpus, cpus, cpus);
@@ -118,7 +125,8 @@ static int vm_check(const struct plan *plan, struct err *err)
 		r = vm_share_find(&virtiofsd, err);
 	/* the binds are staged in a mount namespace */
 	if (r == 0 && vm_share_count(plan) > 0 && geteuid() != 0)
-		r = err_set(err, EPERM, "binds (-v, --mount) into a machine need root; run proa as root");
+		r = err_set(err, EPERM,
+			    "binds (-v, --mount) into a machine need root; run proa as root");
 	if (r == 0)
 		r = check_namespaces(plan, err);
 	if (r == 0)

@@ -57,8 +57,9 @@ static void client_ended(struct link *l, int error)
 	struct client *c = container_of(l, struct client, link);
 	struct err why = ERR_INIT;
 
-	err_set(&why, EPIPE, error == -EBADMSG ? "the machine's owner sent what breaks the protocol" :
-						 "the machine's owner ended");
+	err_set(&why, EPIPE,
+		error == -EBADMSG ? "the machine's owner sent what breaks the protocol"
+				  : "the machine's owner ended");
 	vm_session_end(&c->session, EXIT_PROA, &why);
 }
 
@@ -134,7 +135,8 @@ int vm_client_kill(const struct instance *inst, int signo, struct err *err)
 		r = frame_reader_fill(reader, fd);
 		/* SIGKILL may end the owner's machine before it answers */
 		if (r <= 0)
-			return signo == SIGKILL ? 0 : err_set(err, EPIPE, "the machine's owner ended");
+			return signo == SIGKILL ? 0
+						: err_set(err, EPIPE, "the machine's owner ended");
 		r = frame_reader_next(reader, &f);
 	}
 	if (r < 0 || frame_check(&f, FROM_GUEST) < 0 || f.type != FRAME_EXITED ||

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mkfs.ext4 takes some 20 ms and forks; a copy of what it wrote takes a fraction of one. The template
- * is 64 GiB in size and a few hundred kilobytes on disk: only written blocks are copied
+ * mkfs.ext4 takes some 20 ms and forks; a copy of what it wrote takes a fraction of one. The
+ * template is 64 GiB in size and a few hundred kilobytes on disk: only written blocks are copied
  * (SEEK_DATA), the rest stays holes.
  *
- * No journal: a machine that ends in order syncs and unmounts; after a crash ext4 without a journal is
- * checked (e2fsck) before its next use, which is the engine's to ask for.
+ * No journal: a machine that ends in order syncs and unmounts; after a crash ext4 without a journal
+ * is checked (e2fsck) before its next use, which is the engine's to ask for.
  */
 #include "vm/disk.h"
 
@@ -26,20 +26,36 @@
 static int run_mkfs(const char *path, struct err *err)
 {
 	_cleanup_free_ char *binary = NULL;
-	int r = vm_find_program("mkfs.ext4", "machines need it for their disks", "e2fsprogs", &binary, err);
+	int r = vm_find_program("mkfs.ext4", "machines need it for their disks", "e2fsprogs",
+				&binary, err);
 	/* few inode tables and no reserve: what is not written needs not be copied */
-	const char *argv[] = { binary, "-q", "-F", "-m", "0", "-L", "proa", "-O",
+	const char *argv[] = { binary,
+			       "-q",
+			       "-F",
+			       "-m",
+			       "0",
+			       "-L",
+			       "proa",
+			       "-O",
 			       "^has_journal,^resize_inode,sparse_super2,uninit_bg,metadata_csum",
-			       "-E", "lazy_itable_init=1,nodiscard,num_backup_sb=0", "-i", "65536", path,
+			       "-E",
+			       "lazy_itable_init=1,nodiscard,num_backup_sb=0",
+			       "-i",
+			       "65536",
+			       path,
 			       NULL };
-	struct vm_spawn s = { .argv = (char *const *)(uintptr_t)argv, .stdout_fd = -1, .stderr_fd = -1 };
+	struct vm_spawn s = { .argv = (char *const *)(uintptr_t)argv,
+			      .stdout_fd = -1,
+			      .stderr_fd = -1 };
 
 	if (r < 0)
 		return r;
 	r = vm_spawn_wait(&s, err);
 	if (r > 0)
-		return err_set(err, EIO, "mkfs.ext4 could not make a disk in %s (exit code %d); is the "
-					 "store's file system full?", path, r);
+		return err_set(err, EIO,
+			       "mkfs.ext4 could not make a disk in %s (exit code %d); is the "
+			       "store's file system full?",
+			       path, r);
 	return r;
 }
 

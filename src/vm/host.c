@@ -27,7 +27,8 @@ static bool boot_id(char ret[40])
 
 bool vm_fact_get(const char *run_root, const char *name, char *ret, size_t size)
 {
-	_cleanup_free_ char *path = run_root ? str_printf("%s/%s", run_root, name) : NULL, *text = NULL;
+	_cleanup_free_ char *path = run_root ? str_printf("%s/%s", run_root, name) : NULL,
+			    *text = NULL;
 	char boot[40];
 	size_t n;
 
@@ -42,7 +43,8 @@ bool vm_fact_get(const char *run_root, const char *name, char *ret, size_t size)
 
 void vm_fact_set(const char *run_root, const char *name, const char *text)
 {
-	_cleanup_free_ char *path = run_root ? str_printf("%s/%s", run_root, name) : NULL, *line = NULL;
+	_cleanup_free_ char *path = run_root ? str_printf("%s/%s", run_root, name) : NULL,
+			    *line = NULL;
 	char boot[40];
 
 	if (!path || !boot_id(boot))

@@ -18,7 +18,8 @@ static void add(struct initramfs *i, const char *path, unsigned mode, const void
 		i->bytes.failed = true;
 		return;
 	}
-	/* magic, inode, mode, uid, gid, links, mtime, size, device ×4, length of the name, checksum */
+	/* magic, inode, mode, uid, gid, links, mtime, size, device ×4, length of the name, checksum
+	 */
 	str_buf_printf(&i->bytes, "070701%08x%08x%08x%08x%08x%08x%08zx%08x%08x%08x%08x%08zx%08x",
 		       i->inode, mode, 0, 0, 1, 0, n, 0, 0, 0, 0, strlen(path) + 1, 0);
 	str_buf_add(&i->bytes, path, strlen(path) + 1);

@@ -45,10 +45,12 @@ void vm_kernel_done(struct vm_kernel *k)
 static int missing(const char *name, struct err *err)
 {
 	if (str_empty(name))
-		return err_set(err, ENOENT,
-			       "no guest kernel: get one with `proa kernel pull`, or bring one with "
-			       "`proa kernel import`");
-	return err_set(err, ENOENT, "no kernel \"%s\": see `proa kernel ls`, get one with `proa kernel pull`",
+		return err_set(
+			err, ENOENT,
+			"no guest kernel: get one with `proa kernel pull`, or bring one with "
+			"`proa kernel import`");
+	return err_set(err, ENOENT,
+		       "no kernel \"%s\": see `proa kernel ls`, get one with `proa kernel pull`",
 		       name);
 }
 
@@ -66,7 +68,8 @@ static int check_image(const char *path, struct err *err)
 	if (n < 0)
 		return err_sys(err, (int)-n, "read the kernel \"%s\"", path);
 	if (kernel_format_of(head, (size_t)n, &payload) == KERNEL_UNKNOWN)
-		return err_set(err, ENOEXEC, "\"%s\" is not a kernel: neither an ELF nor a bzImage", path);
+		return err_set(err, ENOEXEC, "\"%s\" is not a kernel: neither an ELF nor a bzImage",
+			       path);
 	return 0;
 }
 
@@ -111,7 +114,8 @@ int vm_kernel_find(const char *store, const char *name, struct vm_kernel *ret, s
 
 /* ---- the initramfs -------------------------------------------------------------------------- */
 
-static int add_module(struct initramfs *i, int dir, const char *path, unsigned order, struct err *err)
+static int add_module(struct initramfs *i, int dir, const char *path, unsigned order,
+		      struct err *err)
 {
 	_cleanup_free_ char *bytes = NULL, *full = str_printf("modules/%s", path);
 	const char *base = strrchr(path, '/');
@@ -122,7 +126,8 @@ static int add_module(struct initramfs *i, int dir, const char *path, unsigned o
 	if (r < 0)
 		return err_sys(err, -r, "read the kernel's module %s", path);
 	n = module_strip((uint8_t *)bytes, n);
-	snprintf(name, sizeof(name), "%s/%02u-%.80s", &GUEST_MODULES[1], order, base ? base + 1 : path);
+	snprintf(name, sizeof(name), "%s/%02u-%.80s", &GUEST_MODULES[1], order,
+		 base ? base + 1 : path);
 	initramfs_add_file(i, name, 0600, bytes, n);
 	return 0;
 }
@@ -180,7 +185,8 @@ static int build(const struct vm_kernel *k, const char *init, bool binds, const 
 }
 
 /* All that an initramfs is made from, in 16 hex digits. */
-static int key_of(const struct vm_kernel *k, const char *init, bool binds, char ret[17], struct err *err)
+static int key_of(const struct vm_kernel *k, const char *init, bool binds, char ret[17],
+		  struct err *err)
 {
 	uint8_t hash[SHA256_BYTES];
 	struct stat st, kernel;
@@ -192,8 +198,8 @@ static int key_of(const struct vm_kernel *k, const char *init, bool binds, char 
 	if (stat(k->image, &kernel) < 0)
 		return err_sys(err, errno, "find the kernel %s", k->image);
 	n = snprintf(text, sizeof(text), PROA_VERSION " %llu %lld.%09ld %lld.%09ld %llu %lld %d",
-		     (unsigned long long)st.st_size, (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
-		     (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec,
+		     (unsigned long long)st.st_size, (long long)st.st_mtim.tv_sec,
+		     st.st_mtim.tv_nsec, (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec,
 		     (unsigned long long)kernel.st_ino, (long long)kernel.st_mtim.tv_sec, binds);
 	sha256_of(text, (size_t)n, hash);
 	str_hex(hash, 8, ret);

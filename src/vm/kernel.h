@@ -30,8 +30,9 @@ struct vm_kernel {
 void vm_kernel_done(struct vm_kernel *k);
 
 /*
- * The kernel called @name in the store at @store, the default one (@name NULL or ""), or, if the name
- * has a slash, the image at that path. -ENOENT says how to get one. Release with vm_kernel_done().
+ * The kernel called @name in the store at @store, the default one (@name NULL or ""), or, if the
+ * name has a slash, the image at that path. -ENOENT says how to get one. Release with
+ * vm_kernel_done().
  */
 int vm_kernel_find(const char *store, const char *name, struct vm_kernel *ret, struct err *err);
 
@@ -42,7 +43,8 @@ int vm_kernel_find(const char *store, const char *name, struct vm_kernel *ret, s
 int vm_kernel_initramfs(const char *store, const struct vm_kernel *k, const char *init, bool binds,
 			char **ret, struct err *err);
 
-/* An array of objects, sorted by name: Name, Version, Source, Created (RFC 3339), Size (bytes), Default. */
+/* An array of objects, sorted by name: Name, Version, Source, Created (RFC 3339), Size (bytes),
+ * Default. */
 int vm_kernel_list(const char *store, json_t **ret, struct err *err);
 int vm_kernel_set_default(const char *store, const char *name, struct err *err);
 int vm_kernel_remove(const char *store, const char *name, struct err *err);
@@ -59,8 +61,8 @@ int vm_kernel_import(const char *store, const struct vm_kernel_import *what, cha
 		     struct err *err);
 
 /*
- * Downloads the newest cloud kernel of this Debian with apt-get and imports it; nothing is downloaded
- * when it is there already. @progress (may be NULL) is called with a line for each step.
+ * Downloads the newest cloud kernel of this Debian with apt-get and imports it; nothing is
+ * downloaded when it is there already. @progress (may be NULL) is called with a line for each step.
  */
 int vm_kernel_pull(const char *store, void (*progress)(const char *line), char **ret_name,
 		   struct err *err);

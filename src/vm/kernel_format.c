@@ -26,7 +26,8 @@ static void find_tool(const uint8_t *bytes, struct kernel_payload *p)
 	static const struct {
 		uint8_t magic[6];
 		uint8_t magic_len;
-		uint8_t appended; /* bytes behind the packed data: its size unpacked, put there by Kbuild */
+		uint8_t appended; /* bytes behind the packed data: its size unpacked, put there by
+				     Kbuild */
 		const char *tool, *package;
 	} kinds[] = {
 		{ { 0x02, 0x21, 0x4c, 0x18 }, 4, 4, "lz4", "lz4" },

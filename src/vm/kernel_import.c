@@ -30,14 +30,15 @@ struct import {
 	const struct vm_kernel_import *what;
 	const char *dir; /* the temporary directory */
 	int dir_fd;
-	char *image;	 /* path of the image as it came */
-	char *modules;	 /* path of its modules, NULL: none */
-	bool copy;	 /* the modules are somebody else's: copy, do not move */
+	char *image;   /* path of the image as it came */
+	char *modules; /* path of its modules, NULL: none */
+	bool copy;     /* the modules are somebody else's: copy, do not move */
 	char version[KERNEL_NAME_MAX + 1];
 };
 
 /* Runs a program to its end; @what names the step in the error. */
-static int run(char *const *argv, const char *package, int stdout_fd, const char *what, struct err *err)
+static int run(char *const *argv, const char *package, int stdout_fd, const char *what,
+	       struct err *err)
 {
 	_cleanup_free_ char *program = NULL;
 	char *copy[16];
@@ -83,9 +84,11 @@ static int unpack_deb(struct import *i, struct err *err)
 	if (r < 0)
 		return r;
 	if (find_one(tree, "boot/vmlinuz-*", &i->image) < 0)
-		return err_set(err, ENOENT,
-			       "%s has no /boot/vmlinuz-…: is it a linux-image package (and not the empty "
-			       "one that only depends on it)?", i->what->source);
+		return err_set(
+			err, ENOENT,
+			"%s has no /boot/vmlinuz-…: is it a linux-image package (and not the empty "
+			"one that only depends on it)?",
+			i->what->source);
 	if (find_one(tree, "lib/modules/*", &i->modules) < 0)
 		(void)find_one(tree, "usr/lib/modules/*", &i->modules);
 	return 0;
@@ -120,7 +123,8 @@ static int unpack_payload(struct import *i, const uint8_t *bytes, const struct k
 	out = openat(i->dir_fd, KERNEL_IMAGE_NAME, O_RDONLY | O_CLOEXEC);
 	if (out < 0 || io_read_full(out, magic, sizeof(magic)) != sizeof(magic) ||
 	    memcmp(magic, "\177ELF", sizeof(magic)) != 0)
-		return err_set(err, EINVAL, "what is packed in the kernel %s is not a kernel", i->image);
+		return err_set(err, EINVAL, "what is packed in the kernel %s is not a kernel",
+			       i->image);
 	return 0;
 }
 
@@ -141,10 +145,11 @@ static int take_image(struct import *i, struct err *err)
 	case KERNEL_ELF: return write_bytes(i->dir_fd, KERNEL_IMAGE_NAME, b, n, err);
 	case KERNEL_BZIMAGE:
 		/* one that cannot be unpacked here unpacks itself, at each start */
-		return p.tool ? unpack_payload(i, b, &p, err) :
-				write_bytes(i->dir_fd, KERNEL_IMAGE_NAME, b, n, err);
+		return p.tool ? unpack_payload(i, b, &p, err)
+			      : write_bytes(i->dir_fd, KERNEL_IMAGE_NAME, b, n, err);
 	default:
-		return err_set(err, EINVAL, "%s is neither a kernel (vmlinuz, vmlinux) nor a .deb package",
+		return err_set(err, EINVAL,
+			       "%s is neither a kernel (vmlinuz, vmlinux) nor a .deb package",
 			       i->image);
 	}
 }
@@ -164,8 +169,17 @@ static int unpack_modules(const char *dir, struct err *err)
 	for (size_t k = 0; r == 0 && k < ARRAY_SIZE(kinds); k++) {
 		/* --rm is what xz and gzip do by themselves */
 		bool rm = !strcmp(kinds[k].tool, "zstd");
-		const char *argv[] = { "find", dir, "-name", kinds[k].pattern, "-exec", kinds[k].tool,
-				       rm ? "-dq" : "-d", rm ? "--rm" : "-f", "{}", "+", NULL };
+		const char *argv[] = { "find",
+				       dir,
+				       "-name",
+				       kinds[k].pattern,
+				       "-exec",
+				       kinds[k].tool,
+				       rm ? "-dq" : "-d",
+				       rm ? "--rm" : "-f",
+				       "{}",
+				       "+",
+				       NULL };
 
 		r = run((char *const *)(uintptr_t)argv, "findutils", -1, "unpack the modules", err);
 	}
@@ -213,8 +227,8 @@ static int write_info(struct import *i, struct err *err)
 	gmtime_r(&now, &tm);
 	strftime(created, sizeof(created), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	info = json_pack("{s:s, s:s, s:s, s:I}", "Version", i->version, "Source",
-			 i->what->origin ? i->what->origin : i->what->source, "Created", created, "Size",
-			 (json_int_t)tree_bytes);
+			 i->what->origin ? i->what->origin : i->what->source, "Created", created,
+			 "Size", (json_int_t)tree_bytes);
 	text = info ? json_dumps(info, JSON_INDENT(4)) : NULL;
 	if (!text)
 		return err_set(err, ENOMEM, "out of memory");
@@ -277,11 +291,12 @@ int vm_kernel_import(const char *store, const struct vm_kernel_import *what, cha
 	if (r == 0)
 		r = choose_name(&i, name, err);
 	if (r == 0 && renameat2(kernels, temporary, kernels, name, RENAME_NOREPLACE) < 0)
-		r = errno == EEXIST ? err_set(err, EEXIST,
-					      "there is a kernel \"%s\" already: remove it first (`proa "
-					      "kernel rm %s`), or give this one another name (--name)",
-					      name, name) :
-				      err_sys(err, errno, "put the kernel \"%s\" into the store", name);
+		r = errno == EEXIST
+			    ? err_set(err, EEXIST,
+				      "there is a kernel \"%s\" already: remove it first (`proa "
+				      "kernel rm %s`), or give this one another name (--name)",
+				      name, name)
+			    : err_sys(err, errno, "put the kernel \"%s\" into the store", name);
 	if (r < 0)
 		(void)io_remove_tree(kernels, temporary);
 	else if (faccessat(kernels, KERNEL_DEFAULT, F_OK, 0) < 0)

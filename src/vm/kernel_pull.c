@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The distribution's own kernel, with the distribution's own tools: apt-get knows the mirrors, the
- * proxies and the keys of this host, and checks the signatures. `apt-get download` needs no root and
- * installs nothing.
+ * proxies and the keys of this host, and checks the signatures. `apt-get download` needs no root
+ * and installs nothing.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,16 +24,18 @@
 
 static int find_apt(const char *name, char **ret, struct err *err)
 {
-	return vm_find_program(name, "`proa kernel pull` uses it (elsewhere: `proa kernel import`)", "apt",
-			       ret, err);
+	return vm_find_program(name, "`proa kernel pull` uses it (elsewhere: `proa kernel import`)",
+			       "apt", ret, err);
 }
 
-/* What the meta package depends on, "linux-image-6.1.0-56-cloud-amd64"; "" if it is unknown here. */
+/* What the meta package depends on, "linux-image-6.1.0-56-cloud-amd64"; "" if it is unknown here.
+ */
 static int ask_package(char ret[128], struct err *err)
 {
 	_cleanup_free_ char *apt_cache = NULL, *text = NULL;
-	_cleanup_close_ int out = -EBADF, in = -EBADF;
-	char *argv[] = { NULL, (char *)(uintptr_t) "depends", (char *)(uintptr_t)META_PACKAGE, NULL };
+	_cleanup_close_ int out = -EBADF;
+	char *argv[] = { NULL, (char *)(uintptr_t) "depends", (char *)(uintptr_t)META_PACKAGE,
+			 NULL };
 	struct vm_spawn s = { .argv = argv, .stderr_fd = -1 };
 	char path[] = "/tmp/proa-apt-XXXXXX";
 	const char *found;
@@ -70,7 +72,9 @@ static int apt_get(const char *dir, const char *command, const char *package, st
 {
 	_cleanup_free_ char *binary = NULL;
 	/* the sandbox user of apt has no access to our directory, and needs none */
-	const char *argv[] = { NULL, "-q", "-o", "APT::Sandbox::User=root", command, package, NULL };
+	const char *argv[] = {
+		NULL, "-q", "-o", "APT::Sandbox::User=root", command, package, NULL
+	};
 	struct vm_spawn s = { .argv = (char *const *)(uintptr_t)argv,
 			      .stdout_fd = -1,
 			      .stderr_fd = STDERR_FILENO,
@@ -83,8 +87,8 @@ static int apt_get(const char *dir, const char *command, const char *package, st
 	argv[0] = binary;
 	r = vm_spawn_wait(&s, err);
 	return r > 0 ? err_set(err, EIO, "apt-get %s %s failed (exit code %d)", command,
-			       package ? package : "", r) :
-		       r;
+			       package ? package : "", r)
+		     : r;
 }
 
 static int find_package(char package[128], void (*progress)(const char *), struct err *err)
@@ -98,8 +102,9 @@ static int find_package(char package[128], void (*progress)(const char *), struc
 			r = ask_package(package, err);
 	}
 	if (r == 0 && !package[0])
-		r = err_set(err, ENOENT, "this system's package lists have no " META_PACKAGE
-					 ": bring a kernel with `proa kernel import`");
+		r = err_set(err, ENOENT,
+			    "this system's package lists have no " META_PACKAGE
+			    ": bring a kernel with `proa kernel import`");
 	return r;
 }
 
@@ -128,9 +133,7 @@ static int download_and_import(const char *store, const char *dir, const char *p
 	return r;
 }
 
-static void no_progress(const char *line _unused_)
-{
-}
+static void no_progress(const char *line _unused_) {}
 
 int vm_kernel_pull(const char *store, void (*progress)(const char *line), char **ret_name,
 		   struct err *err)

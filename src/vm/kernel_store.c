@@ -29,14 +29,16 @@ int kernel_store_open(const char *store, bool make, struct err *err)
 
 int kernel_name_check(const char *name, struct err *err)
 {
-	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-");
+	size_t n =
+		strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-");
 
 	if (!n || name[n] || n > KERNEL_NAME_MAX || name[0] == '.' || name[0] == '-' ||
 	    !strcmp(name, KERNEL_DEFAULT))
-		return err_set(err, EINVAL,
-			       "\"%s\" cannot be the name of a kernel: letters, digits, \".\", \"_\", "
-			       "\"+\" and \"-\", at most %d, and not \"" KERNEL_DEFAULT "\"",
-			       name, KERNEL_NAME_MAX);
+		return err_set(
+			err, EINVAL,
+			"\"%s\" cannot be the name of a kernel: letters, digits, \".\", \"_\", "
+			"\"+\" and \"-\", at most %d, and not \"" KERNEL_DEFAULT "\"",
+			name, KERNEL_NAME_MAX);
 	return 0;
 }
 
@@ -135,7 +137,8 @@ int vm_kernel_list(const char *store, json_t **ret, struct err *err)
 	_cleanup_close_ int dir = kernel_store_open(store, false, NULL);
 	_cleanup_json_ json_t *rows = json_array();
 	struct dirent **names = NULL;
-	int n = dir < 0 ? 0 : scandirat(dir, ".", &names, may_be_kernel, alphasort), r = rows ? 0 : -ENOMEM;
+	int n = dir < 0 ? 0 : scandirat(dir, ".", &names, may_be_kernel, alphasort),
+	    r = rows ? 0 : -ENOMEM;
 
 	for (int i = 0; i < n; i++) {
 		if (r == 0 && is_kernel(dir, names[i]->d_name) &&

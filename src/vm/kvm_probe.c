@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An open /dev/kvm proves nothing: there are KVMs (nested ones, PVM) that start a guest and then
- * cannot do what any Linux needs, or loop for ever. So a tiny guest does just that (the steps below)
- * and we look how far it gets.
+ * cannot do what any Linux needs, or loop for ever. So a tiny guest does just that (the steps
+ * below) and we look how far it gets.
  *
  * It runs in a child process, which is killed when its time is up; where it was then is seen in a
- * page both share. The guest's memory: page 0 unused, then tables, then code (kvm_probe_guest.S), the
- * shared page and a stack, all identity-mapped by one 2 MiB page that ring 3 may use as well.
+ * page both share. The guest's memory: page 0 unused, then tables, then code (kvm_probe_guest.S),
+ * the shared page and a stack, all identity-mapped by one 2 MiB page that ring 3 may use as well.
  */
 #include "vm/host.h"
 
@@ -68,7 +68,8 @@ static const char *const step_names[] = {
 	[STEP_SYSCALL] = "a system call from user mode (syscall)",
 };
 
-extern const uint8_t kvm_probe_start[], kvm_probe_end[], kvm_probe_breakpoint[], kvm_probe_syscall[];
+extern const uint8_t kvm_probe_start[], kvm_probe_end[], kvm_probe_breakpoint[],
+	kvm_probe_syscall[];
 
 /* What the child tells; in memory shared with it. */
 struct probe {
@@ -100,8 +101,8 @@ static void fill_memory(struct probe *p, uint8_t features)
 	put64(p, GDT + 0x20, 0x00cff3000000ffffull);
 	put64(p, GDT + 0x28, 0x00affb000000ffffull);
 	/* vector 3: an interrupt gate into kernel code; all others are absent: a triple fault */
-	put64(p, IDT + 3 * 16, (handler & 0xffff) | 0x08ull << 16 | 0x8e00ull << 32 |
-				       (handler & 0xffff0000) << 32);
+	put64(p, IDT + 3 * 16,
+	      (handler & 0xffff) | 0x08ull << 16 | 0x8e00ull << 32 | (handler & 0xffff0000) << 32);
 	put64(p, PML4, PDPT | 7);
 	put64(p, PDPT, PD | 7);
 	put64(p, PD, 0x87); /* 2 MiB, writable, user */
@@ -124,7 +125,8 @@ static int failed(struct probe *p, const char *call)
 static int create(struct probe *p, struct vcpu *v)
 {
 	struct kvm_userspace_memory_region region = { .memory_size = MEMORY,
-						      .userspace_addr = (uint64_t)(uintptr_t)p->memory };
+						      .userspace_addr =
+							      (uint64_t)(uintptr_t)p->memory };
 	int size;
 
 	v->vm = ioctl(v->kvm, KVM_CREATE_VM, 0);
@@ -137,28 +139,28 @@ static int create(struct probe *p, struct vcpu *v)
 	if (v->fd < 0)
 		return failed(p, "KVM_CREATE_VCPU");
 	size = ioctl(v->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
-	v->run = size < (int)sizeof(*v->run) ? MAP_FAILED :
-					       mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED,
-						    v->fd, 0);
+	v->run = size < (int)sizeof(*v->run)
+			 ? MAP_FAILED
+			 : mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
 	return v->run == MAP_FAILED ? failed(p, "mapping the vCPU") : 0;
 }
 
 /* Gives the guest the processor's own features; returns FEATURE_… bits of those it is to try. */
 static int set_cpuid(struct probe *p, struct vcpu *v, uint8_t *ret_features)
 {
-	static struct {
-		struct kvm_cpuid2 head;
-		struct kvm_cpuid_entry2 entries[CPUIDS_MAX];
-	} c;
+	static uint64_t
+		room[(sizeof(struct kvm_cpuid2) + CPUIDS_MAX * sizeof(struct kvm_cpuid_entry2)) /
+		     sizeof(uint64_t)];
+	struct kvm_cpuid2 *c = (struct kvm_cpuid2 *)room;
 
-	c.head.nent = CPUIDS_MAX;
-	if (ioctl(v->kvm, KVM_GET_SUPPORTED_CPUID, &c.head) < 0)
+	c->nent = CPUIDS_MAX;
+	if (ioctl(v->kvm, KVM_GET_SUPPORTED_CPUID, c) < 0)
 		return failed(p, "KVM_GET_SUPPORTED_CPUID");
-	if (ioctl(v->fd, KVM_SET_CPUID2, &c.head) < 0)
+	if (ioctl(v->fd, KVM_SET_CPUID2, c) < 0)
 		return failed(p, "KVM_SET_CPUID2");
 	*ret_features = 0;
-	for (uint32_t i = 0; i < c.head.nent && i < CPUIDS_MAX; i++) {
-		const struct kvm_cpuid_entry2 *e = &c.entries[i];
+	for (uint32_t i = 0; i < c->nent && i < CPUIDS_MAX; i++) {
+		const struct kvm_cpuid_entry2 *e = &c->entries[i];
 
 		if (e->function == 1)
 			*ret_features |= (e->ecx >> 23 & 1) | (e->ecx >> 26 & 1) << 1 |
@@ -171,20 +173,20 @@ static int set_cpuid(struct probe *p, struct vcpu *v, uint8_t *ret_features)
 
 static int set_registers(struct probe *p, struct vcpu *v, bool xsave)
 {
-	struct kvm_segment code = { .limit = ~0u, .selector = 0x08, .type = 11, .present = 1, .s = 1,
-				    .l = 1, .g = 1 };
-	struct kvm_segment data = { .limit = ~0u, .selector = 0x10, .type = 3, .present = 1, .s = 1,
-				    .db = 1, .g = 1 };
+	struct kvm_segment code = {
+		.limit = ~0u, .selector = 0x08, .type = 11, .present = 1, .s = 1, .l = 1, .g = 1
+	};
+	struct kvm_segment data = {
+		.limit = ~0u, .selector = 0x10, .type = 3, .present = 1, .s = 1, .db = 1, .g = 1
+	};
 	struct kvm_regs regs = { .rip = CODE, .rsp = STACK, .rbx = PAGE, .rflags = 2 };
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entries[3];
-	} msrs = { .head.nmsrs = 3,
-		   .entries = { { .index = 0xc0000081 /* STAR */,
-				  .data = 0x08ull << 32 | 0x1bull << 48 },
-				{ .index = 0xc0000082 /* LSTAR */,
-				  .data = guest_address(kvm_probe_syscall) },
-				{ .index = 0xc0000084 /* SFMASK */, .data = 0x200 } } };
+	struct kvm_msr_entry entries[] = {
+		{ .index = 0xc0000081 /* STAR */, .data = 0x08ull << 32 | 0x1bull << 48 },
+		{ .index = 0xc0000082 /* LSTAR */, .data = guest_address(kvm_probe_syscall) },
+		{ .index = 0xc0000084 /* SFMASK */, .data = 0x200 },
+	};
+	uint64_t room[(sizeof(struct kvm_msrs) + sizeof(entries)) / sizeof(uint64_t)] = { 0 };
+	struct kvm_msrs *msrs = (struct kvm_msrs *)room;
 	struct kvm_sregs s;
 
 	if (ioctl(v->fd, KVM_GET_SREGS, &s) < 0)
@@ -196,12 +198,14 @@ static int set_registers(struct probe *p, struct vcpu *v, bool xsave)
 	s.idt.base = IDT;
 	s.idt.limit = 0x3ff;
 	s.cr3 = PML4;
-	s.cr0 = 0x80010033; /* PG WP NE ET MP PE */
+	s.cr0 = 0x80010033;			/* PG WP NE ET MP PE */
 	s.cr4 = 0x620 | (xsave ? 0x40000u : 0); /* OSXMMEXCPT OSFXSR PAE, OSXSAVE */
-	s.efer = 0xd01; /* NXE LMA LME SCE */
+	s.efer = 0xd01;				/* NXE LMA LME SCE */
 	if (ioctl(v->fd, KVM_SET_SREGS, &s) < 0)
 		return failed(p, "KVM_SET_SREGS");
-	if (ioctl(v->fd, KVM_SET_MSRS, &msrs.head) < 0)
+	msrs->nmsrs = ARRAY_SIZE(entries);
+	memcpy(msrs->entries, entries, sizeof(entries));
+	if (ioctl(v->fd, KVM_SET_MSRS, msrs) < 0)
 		return failed(p, "KVM_SET_MSRS");
 	return ioctl(v->fd, KVM_SET_REGS, &regs) < 0 ? failed(p, "KVM_SET_REGS") : 0;
 }
@@ -247,17 +251,19 @@ static void describe(const struct probe *p, bool in_time, struct vm_kvm_verdict 
 			 p->failed_call, strerror(p->errnum));
 	else if (p->exit_reason == KVM_EXIT_INTERNAL_ERROR)
 		snprintf(ret->reason, sizeof(ret->reason),
-			 "it does not run a guest: %s fails (KVM internal error %u)", step_names[step],
-			 p->suberror);
+			 "it does not run a guest: %s fails (KVM internal error %u)",
+			 step_names[step], p->suberror);
 	else
 		snprintf(ret->reason, sizeof(ret->reason),
-			 "it does not run a guest: %s fails (KVM exit %u)", step_names[step], p->exit_reason);
+			 "it does not run a guest: %s fails (KVM exit %u)", step_names[step],
+			 p->exit_reason);
 }
 
 /* Runs the guest in a child and waits for it, not longer than its time. 0 or -errno. */
 static int probe(int kvm, struct vm_kvm_verdict *ret)
 {
-	struct probe *p = mmap(NULL, sizeof(*p), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct probe *p =
+		mmap(NULL, sizeof(*p), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct pollfd done = { .fd = -1, .events = POLLIN };
 	struct clone_args args = { .flags = CLONE_PIDFD,
 				   .pidfd = (uint64_t)(uintptr_t)&done.fd,

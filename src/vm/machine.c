@@ -3,12 +3,12 @@
  * The life of a machine in its owner.
  *
  * Everything is prepared while QEMU is not needed yet, then QEMU starts, and while the guest boots
- * the plan already waits in the link. The guest greets; the host answers with its clock, in front of
- * what waits. From then on it is a session like any other.
+ * the plan already waits in the link. The guest greets; the host answers with its clock, in front
+ * of what waits. From then on it is a session like any other.
  *
- * Three things may end it: the session (its exit code arrived: QEMU is killed at once, for the guest
- * has nothing left to do that matters), QEMU's own end, and a broken rule of the protocol. Whichever
- * comes first decides what is told; machine_end() is called once.
+ * Three things may end it: the session (its exit code arrived: QEMU is killed at once, for the
+ * guest has nothing left to do that matters), QEMU's own end, and a broken rule of the protocol.
+ * Whichever comes first decides what is told; machine_end() is called once.
  */
 #include "vm/machine.h"
 
@@ -293,10 +293,9 @@ static int spawn_qemu(struct vm_machine *m, struct qemu_spec *spec, const int fd
 		      int complaints, struct err *err)
 {
 	_cleanup_strv_ char **argv = NULL;
-	struct vm_spawn spawn = { .stdout_fd = console,
-				  .stderr_fd = complaints,
-				  .fds = fds,
-				  .fd_count = 2 };
+	struct vm_spawn spawn = {
+		.stdout_fd = console, .stderr_fd = complaints, .fds = fds, .fd_count = 2
+	};
 	int r;
 
 	spec->agent_fd = SPAWN_FIRST_FD;
@@ -323,7 +322,8 @@ static int watch_link(struct vm_machine *m, int fd, struct err *err)
 
 static int start_processes(struct vm_machine *m, struct qemu_spec *spec, struct err *err)
 {
-	_cleanup_close_ int theirs = -EBADF, share_fd = -EBADF, console = -EBADF, complaints = -EBADF;
+	_cleanup_close_ int theirs = -EBADF, share_fd = -EBADF, console = -EBADF,
+			    complaints = -EBADF;
 	int pair[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
@@ -349,7 +349,8 @@ static int watch_machine(struct vm_machine *m, struct err *err)
 	if (!path || timer < 0)
 		return err_sys(err, path ? errno : ENOMEM, "watch the machine");
 	m->timer_watch = (struct loop_watch){ .fd = timer, .events = EPOLLIN, .call = timer_ready };
-	m->qemu_watch = (struct loop_watch){ .fd = m->qemu.pidfd, .events = EPOLLIN, .call = qemu_ended };
+	m->qemu_watch =
+		(struct loop_watch){ .fd = m->qemu.pidfd, .events = EPOLLIN, .call = qemu_ended };
 	set_timer(m, BOOT_LIMIT_S);
 	r = loop_add(m->loop, &m->timer_watch);
 	if (r == 0)
@@ -389,24 +390,29 @@ static void choose_accelerator(struct vm_machine *m, struct qemu_spec *spec)
 	_cleanup_free_ char *run_root = strdup(m->inst->run_dir);
 	char *slash = run_root ? strrchr(run_root, '/') : NULL;
 	struct vm_kvm_verdict kvm = { 0 };
+	uint32_t plan_cpus = m->plan->vm.cpus;
 
 	if (slash)
 		*slash = 0;
 	if (vm_kvm_probe(run_root, &kvm) < 0)
 		kvm.usable = false;
 	spec->kvm = kvm.usable;
-	if (!kvm.usable)
+	if (!kvm.usable) {
 		spec->tsc_khz = vm_tsc_khz(run_root);
+		/* an emulated CPU is a busy thread of this host: only those that were asked for */
+		spec->cpus = plan_cpus ? plan_cpus : 1;
+	}
 	log_verbose("machine: %s (KVM: %s), %llu MiB, %u CPU%s, kernel %s",
 		    kvm.usable ? "KVM" : "software emulation", kvm.reason,
-		    (unsigned long long)(spec->memory_bytes >> 20), spec->cpus, spec->cpus == 1 ? "" : "s",
-		    m->kernel.image);
+		    (unsigned long long)(spec->memory_bytes >> 20), spec->cpus,
+		    spec->cpus == 1 ? "" : "s", m->kernel.image);
 }
 
 int vm_machine_start(struct loop *loop, const struct plan *plan, const struct instance *inst,
 		     const struct process_events *events, struct vm_machine **ret, struct err *err)
 {
-	static const struct vm_session_owner owner = { .signal = machine_signal, .free = machine_free };
+	static const struct vm_session_owner owner = { .signal = machine_signal,
+						       .free = machine_free };
 	struct vm_machine *m = calloc(1, sizeof(*m));
 	struct qemu_spec spec = { .memory_bytes = vm_machine_memory(plan),
 				  .cpus = vm_machine_cpus(plan),

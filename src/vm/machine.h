@@ -34,9 +34,10 @@ struct vm_machine {
 	char *initramfs, *disk, *qemu_binary;
 };
 
-#define VM_MEMORY_DEFAULT  (1024ull << 20)
-#define VM_MEMORY_MIN	   (128ull << 20)
-#define VM_MEMORY_OVERHEAD (160ull << 20) /* of the guest's kernel, beside a limit for the command */
+#define VM_MEMORY_DEFAULT (1024ull << 20)
+#define VM_MEMORY_MIN	  (128ull << 20)
+#define VM_MEMORY_OVERHEAD                                                                         \
+	(160ull << 20) /* of the guest's kernel, beside a limit for the command */
 
 /*
  * Starts it. On failure nothing is left. 0 or -errno. It ends with process->ops->free() of

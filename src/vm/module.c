@@ -53,8 +53,8 @@ static bool elf_find(const struct elf *e, const char *name, Elf64_Shdr *ret, siz
 	for (unsigned i = 0; i < e->h.e_shnum; i++) {
 		Elf64_Shdr s;
 
-		if (!section(e, i, &s) || s.sh_name >= e->names.sh_size || s.sh_type == SHT_NOBITS ||
-		    !inside(e, s.sh_offset, s.sh_size))
+		if (!section(e, i, &s) || s.sh_name >= e->names.sh_size ||
+		    s.sh_type == SHT_NOBITS || !inside(e, s.sh_offset, s.sh_size))
 			continue;
 		if (strcmp((const char *)e->bytes + e->names.sh_offset + s.sh_name, name) != 0)
 			continue;
@@ -89,7 +89,8 @@ size_t module_strip(uint8_t *bytes, size_t n)
 	Elf64_Shdr s;
 	size_t at;
 
-	/* behind the object: the signature, 12 bytes that end with its length (big-endian), the mark */
+	/* behind the object: the signature, 12 bytes that end with its length (big-endian), the
+	 * mark */
 	if (n > mark + 12 && !memcmp(bytes + n - mark, SIGNATURE_MARK, mark)) {
 		const uint8_t *p = bytes + n - mark - 4;
 		size_t len = (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];

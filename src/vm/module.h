@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Kernel modules as files: what they depend on, in which order they load, and what they can do without. */
+/* Kernel modules as files: what they depend on, in which order they load, and what they can do
+ * without. */
 #ifndef PROA_VM_MODULE_H
 #define PROA_VM_MODULE_H
 
@@ -9,8 +10,8 @@
 struct err;
 
 /*
- * The value of "@key=" in a module's .modinfo section, within @bytes (not a copy), or NULL. Bytes may
- * be anything.
+ * The value of "@key=" in a module's .modinfo section, within @bytes (not a copy), or NULL. Bytes
+ * may be anything.
  */
 const char *module_info(const uint8_t *bytes, size_t n, const char *key);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which module needs which, and hence their order. A distribution's package leaves that to depmod at
- * installation, which a host need not have; the facts are in the modules themselves ("depends=").
+ * Which module needs which, and hence their order. A distribution's package leaves that to depmod
+ * at installation, which a host need not have; the facts are in the modules themselves
+ * ("depends=").
  */
 #include <dirent.h>
 #include <errno.h>
@@ -21,8 +22,8 @@
 #define DEPTH_MAX	 16 /* of directories, and of dependencies */
 
 struct module {
-	char *name; /* with '_' */
-	char *path; /* below the modules' directory */
+	char *name;    /* with '_' */
+	char *path;    /* below the modules' directory */
 	char *depends; /* "a,b" */
 };
 
@@ -85,8 +86,8 @@ static int add_module(struct modules *all, int dir, const char *path, struct err
 
 static int walk(struct modules *all, int dir, const char *below, int depth, struct err *err)
 {
-	_cleanup_close_ int fd = openat(dir, *below ? below : ".",
-					O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		openat(dir, *below ? below : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 	int r = 0;
@@ -95,7 +96,8 @@ static int walk(struct modules *all, int dir, const char *below, int depth, stru
 		return err_sys(err, errno, "list the modules in %s", below);
 	(void)TAKE_FD(fd);
 	while (r == 0 && (e = readdir(d))) {
-		_cleanup_free_ char *path = str_printf("%s%s%s", below, *below ? "/" : "", e->d_name);
+		_cleanup_free_ char *path =
+			str_printf("%s%s%s", below, *below ? "/" : "", e->d_name);
 		struct stat st;
 
 		if (!path)
@@ -156,7 +158,8 @@ int module_write_deps(int dir_fd, const char *dir, struct err *err)
 	_cleanup_close_ int fd = openat(dir_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct modules all = { 0 };
 	struct str_buf b = { 0 };
-	int r = fd < 0 ? err_sys(err, errno, "open the modules in %s", dir) : walk(&all, fd, "", 0, err);
+	int r = fd < 0 ? err_sys(err, errno, "open the modules in %s", dir)
+		       : walk(&all, fd, "", 0, err);
 
 	for (size_t i = 0; r == 0 && i < all.n; i++) {
 		char **needed = NULL;
@@ -165,7 +168,8 @@ int module_write_deps(int dir_fd, const char *dir, struct err *err)
 		if (r < 0)
 			err_sys(err, -r, "order what %s depends on", all.v[i].path);
 		str_buf_printf(&b, "%s:", all.v[i].path);
-		/* the nearest first and the deepest last, as depmod writes them; itself is left out */
+		/* the nearest first and the deepest last, as depmod writes them; itself is left out
+		 */
 		for (size_t k = strv_len(needed); k > 1; k--)
 			str_buf_printf(&b, " %s", needed[k - 2]);
 		str_buf_puts(&b, "\n");
@@ -234,7 +238,8 @@ static int add_line(char *line, char ***list)
 	return add_once(list, path);
 }
 
-int module_closure(int dir_fd, const char *dir, const char *const *names, char ***ret, struct err *err)
+int module_closure(int dir_fd, const char *dir, const char *const *names, char ***ret,
+		   struct err *err)
 {
 	_cleanup_close_ int fd = openat(dir_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_free_ char *text = NULL;

@@ -30,11 +30,14 @@ static void tell(struct err *why, const struct vm_tail *tail, const char *whose,
 static void describe_status(int status, char *ret, size_t size)
 {
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
-		snprintf(ret, size, "the machine ended: QEMU was killed (did the host run out of memory?)");
+		snprintf(ret, size,
+			 "the machine ended: QEMU was killed (did the host run out of memory?)");
 	else if (WIFSIGNALED(status))
-		snprintf(ret, size, "the machine ended: QEMU crashed (signal %d)", WTERMSIG(status));
+		snprintf(ret, size, "the machine ended: QEMU crashed (signal %d)",
+			 WTERMSIG(status));
 	else if (WEXITSTATUS(status))
-		snprintf(ret, size, "the machine ended: QEMU failed with exit code %d", WEXITSTATUS(status));
+		snprintf(ret, size, "the machine ended: QEMU failed with exit code %d",
+			 WEXITSTATUS(status));
 	else
 		snprintf(ret, size, "the machine ended before its command did");
 }
@@ -68,6 +71,7 @@ void vm_report_silence(const struct vm_tail *console, bool greeted, int seconds,
 		snprintf(what, sizeof(what), "the machine was ended: its agent is gone");
 	else
 		snprintf(what, sizeof(what),
-			 "the machine was ended: its kernel did not come up within %d seconds", seconds);
+			 "the machine was ended: its kernel did not come up within %d seconds",
+			 seconds);
 	tell(why, console, "its console", what);
 }

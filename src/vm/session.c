@@ -173,7 +173,8 @@ int vm_session_signal(struct vm_session *s, int signo)
 
 void vm_session_end(struct vm_session *s, int code, const struct err *why)
 {
-	/* the link is what tells a second end from the first: FRAME_EXITED sets flow.ended itself */
+	/* the link is what tells a second end from the first: FRAME_EXITED sets flow.ended itself
+	 */
 	if (!s->link)
 		return;
 	s->link = NULL;

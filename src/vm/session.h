@@ -18,8 +18,9 @@ struct plan_process;
  * believed. Zero-initialise, then flow_init().
  */
 struct vm_flow {
-	size_t input_room;   /* bytes of input that may still be sent */
-	size_t unacked[3];   /* bytes of each output stream that were passed on, not yet acknowledged */
+	size_t input_room; /* bytes of input that may still be sent */
+	size_t unacked[3]; /* bytes of each output stream that were passed on, not yet acknowledged
+			    */
 	bool input_end, started, ended;
 };
 void vm_flow_init(struct vm_flow *f);

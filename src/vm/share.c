@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * virtiofsd serves one directory. So a child in a mount namespace of its own mounts a tmpfs, binds
- * each source under a number below it, and becomes virtiofsd on that: nothing of this is seen in the
- * host's mounts, and it goes when virtiofsd does. A read-only bind is read-only there already, so the
- * guest's kernel is not asked to keep the promise.
+ * each source under a number below it, and becomes virtiofsd on that: nothing of this is seen in
+ * the host's mounts, and it goes when virtiofsd does. A read-only bind is read-only there already,
+ * so the guest's kernel is not asked to keep the promise.
  *
  * The sources are opened before the child is made, so that what is missing is an error of run().
  * Each bind is a mount of its own in the guest as well (announce_submounts): inode numbers of
@@ -70,7 +70,8 @@ static int stage_binds(void *data)
 	struct rlimit files;
 	int n = 0, dir;
 
-	/* virtiofsd keeps a descriptor for each file the guest knows; it would insist on a million */
+	/* virtiofsd keeps a descriptor for each file the guest knows; it would insist on a million
+	 */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &files);
@@ -108,8 +109,8 @@ static int stage_binds(void *data)
 static int open_source(const struct plan_mount *m, struct err *err)
 {
 	unsigned recursive = m->flags & PLAN_MOUNT_RECURSIVE ? AT_RECURSIVE : 0;
-	_cleanup_close_ int fd = sys_open_tree(AT_FDCWD, m->source,
-					       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);
+	_cleanup_close_ int fd =
+		sys_open_tree(AT_FDCWD, m->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);
 	struct mount_attr private = { .propagation = MS_PRIVATE },
 			  read_only = { .attr_set = MOUNT_ATTR_RDONLY };
 	bool below = m->flags & PLAN_MOUNT_READ_ONLY_RECURSIVE;
@@ -149,9 +150,10 @@ static int make_sockets(int ret[2], struct err *err)
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	socklen_t n = sizeof(a);
 
-	/* autobind: an abstract name that the kernel chooses; nobody can connect after we did, for the
-	 * backlog of one is taken and virtiofsd accepts a single connection */
-	if (listening < 0 || connected < 0 || bind(listening, (struct sockaddr *)&a, sizeof(sa_family_t)) < 0 ||
+	/* autobind: an abstract name that the kernel chooses; nobody can connect after we did, for
+	 * the backlog of one is taken and virtiofsd accepts a single connection */
+	if (listening < 0 || connected < 0 ||
+	    bind(listening, (struct sockaddr *)&a, sizeof(sa_family_t)) < 0 ||
 	    listen(listening, 1) < 0 || getsockname(listening, (struct sockaddr *)&a, &n) < 0 ||
 	    connect(connected, (struct sockaddr *)&a, n) < 0)
 		return err_sys(err, errno, "make a socket for virtiofsd");
@@ -168,9 +170,13 @@ static int start(struct staging *s, const char *binary, int listening, int stder
 		"sandbox=namespace",
 		s->dir);
 	_cleanup_free_ char *fd_option = str_printf("--fd=%d", SPAWN_FIRST_FD);
-	char *argv[] = { (char *)(uintptr_t)binary, fd_option, (char *)(uintptr_t) "-o", options,
+	char *argv[] = { (char *)(uintptr_t)binary,
+			 fd_option,
+			 (char *)(uintptr_t) "-o",
+			 options,
 			 (char *)(uintptr_t) "--thread-pool-size=0",
-			 (char *)(uintptr_t) "--rlimit-nofile=0", NULL };
+			 (char *)(uintptr_t) "--rlimit-nofile=0",
+			 NULL };
 	struct vm_spawn spawn = { .argv = argv,
 				  .stdout_fd = stderr_fd,
 				  .stderr_fd = stderr_fd,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The directories and files of the host that a machine sees: one virtiofsd for all binds of a plan. */
+/* The directories and files of the host that a machine sees: one virtiofsd for all binds of a plan.
+ */
 #ifndef PROA_VM_SHARE_H
 #define PROA_VM_SHARE_H
 
@@ -15,8 +16,9 @@ size_t vm_share_count(const struct plan *plan);
 int vm_share_find(char **ret, struct err *err);
 
 /*
- * Starts virtiofsd in a mount namespace of its own in which bind N of the plan is @dir/N, and gives a
- * socket connected to it in *@ret_fd (the caller's). A source that is not there is an error, at once.
+ * Starts virtiofsd in a mount namespace of its own in which bind N of the plan is @dir/N, and gives
+ * a socket connected to it in *@ret_fd (the caller's). A source that is not there is an error, at
+ * once.
  * @stderr_fd takes what virtiofsd complains about. 0 or -errno.
  */
 int vm_share_start(const struct plan *plan, const char *dir, int stderr_fd, struct vm_helper *ret,

@@ -16,7 +16,8 @@
 
 static _Noreturn void child_main(const struct vm_spawn *s, pid_t parent, char *const *env)
 {
-	int fds[3 + FDS_MAX], n = 3 + (int)s->fd_count, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int fds[3 + FDS_MAX], n = 3 + (int)s->fd_count,
+			      null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	const char *what = "start";
 	sigset_t none;
 	int error;
@@ -91,8 +92,8 @@ int vm_find_program(const char *name, const char *needed_by, const char *package
 {
 	const char *path = getenv("PATH");
 	/* sbin is in root's PATH only after a login */
-	_cleanup_free_ char *dirs = str_printf("%s:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
-					       path ? path : "");
+	_cleanup_free_ char *dirs =
+		str_printf("%s:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", path ? path : "");
 	char *save = NULL;
 
 	if (!dirs)
@@ -105,8 +106,8 @@ int vm_find_program(const char *name, const char *needed_by, const char *package
 			return 0;
 		}
 	}
-	return err_set(err, ENOENT, "%s is not installed, and %s: apt-get install %s", name, needed_by,
-		       package);
+	return err_set(err, ENOENT, "%s is not installed, and %s: apt-get install %s", name,
+		       needed_by, package);
 }
 
 void vm_helper_end(struct vm_helper *h)

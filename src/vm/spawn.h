@@ -10,14 +10,14 @@ struct err;
 #define SPAWN_FIRST_FD 3
 
 struct vm_spawn {
-	char *const *argv;  /* argv[0] is the path */
+	char *const *argv;	  /* argv[0] is the path */
 	int stdout_fd, stderr_fd; /* -1: /dev/null */
-	/* Descriptors to hand over: they become SPAWN_FIRST_FD, +1, … in the helper. -1 is skipped but
-	 * keeps its number. */
+	/* Descriptors to hand over: they become SPAWN_FIRST_FD, +1, … in the helper. -1 is skipped
+	 * but keeps its number. */
 	const int *fds;
 	size_t fd_count;
-	/* Called in the child before the program, after the descriptors are in place; only system calls,
-	 * no allocation. Non-zero: an errno, told on its standard error. May be NULL. */
+	/* Called in the child before the program, after the descriptors are in place; only system
+	 * calls, no allocation. Non-zero: an errno, told on its standard error. May be NULL. */
 	int (*prepare)(void *data);
 	void *data;
 };
@@ -26,7 +26,10 @@ struct vm_helper {
 	pid_t pid; /* 0: none */
 	int pidfd;
 };
-#define VM_HELPER_INIT { .pidfd = -EBADF }
+#define VM_HELPER_INIT                                                                             \
+	{                                                                                          \
+		.pidfd = -EBADF                                                                    \
+	}
 
 /* Starts it, tied to this thread by PR_SET_PDEATHSIG. 0 or -errno. */
 int vm_spawn(const struct vm_spawn *s, struct vm_helper *ret, struct err *err);

@@ -4,8 +4,8 @@
  * its own. Frames are checked as those of a stranger on both sides, counted (vm_flow), renumbered
  * and passed on.
  *
- * No side can be held up: what is queued towards a client is bounded by its own windows, and a client
- * is not read from while more than a little is queued towards the guest.
+ * No side can be held up: what is queued towards a client is bounded by its own windows, and a
+ * client is not read from while more than a little is queued towards the guest.
  */
 #include "vm/switch.h"
 
@@ -112,8 +112,8 @@ static int on_kill(struct client *c, const struct frame *f)
 	int r;
 
 	frame_get(f, &k, sizeof(k));
-	r = k.signo > 0 && k.signo <= 64 ? c->owner->owner.signal(c->owner->owner.data, k.signo) :
-					   -EINVAL;
+	r = k.signo > 0 && k.signo <= 64 ? c->owner->owner.signal(c->owner->owner.data, k.signo)
+					 : -EINVAL;
 	if (r < 0)
 		err_sys(&err, -r, "send signal %d to the machine's command", k.signo);
 	link_send_exited(&c->link, 0, 0, r < 0 ? &err : NULL);
@@ -193,7 +193,8 @@ int vm_switch_open(struct loop *loop, const char *path, struct link *guest,
 	if (strlen(path) >= sizeof(a.sun_path)) {
 		free(s);
 		return err_set(err, ENAMETOOLONG,
-			       "the path %s is too long for a socket: choose a shorter --run-root", path);
+			       "the path %s is too long for a socket: choose a shorter --run-root",
+			       path);
 	}
 	memcpy(a.sun_path, path, strlen(path) + 1);
 	*s = (struct vm_switch){ .loop = loop, .guest = guest, .owner = *owner };

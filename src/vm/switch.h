@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Other proa processes in a machine: their sessions, and the owner's passing of frames between them. */
+/* Other proa processes in a machine: their sessions, and the owner's passing of frames between
+ * them. */
 #ifndef PROA_VM_SWITCH_H
 #define PROA_VM_SWITCH_H
 

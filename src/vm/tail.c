@@ -98,7 +98,8 @@ void vm_tail_lines(const struct vm_tail *t, unsigned lines, char *ret, size_t si
 		line = start - 1;
 		while (line > t->bytes && line[-1] != '\n')
 			line--;
-		if ((size_t)(t->bytes + t->len - line) + 3u * lines + 1 > size && start < t->bytes + t->len)
+		if ((size_t)(t->bytes + t->len - line) + 3u * lines + 1 > size &&
+		    start < t->bytes + t->len)
 			break;
 		if (*line != '\n')
 			lines--;
@@ -109,7 +110,8 @@ void vm_tail_lines(const struct vm_tail *t, unsigned lines, char *ret, size_t si
 		size_t n = strcspn(start, "\n");
 
 		if (n)
-			used += (size_t)snprintf(ret + used, size - used, "\n  %.*s", (int)n, start);
+			used += (size_t)snprintf(ret + used, size - used, "\n  %.*s", (int)n,
+						 start);
 		start += n + (start[n] == '\n');
 	}
 }

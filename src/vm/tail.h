@@ -24,7 +24,8 @@ void vm_tail_drain(struct vm_tail *t);
 /* Adds bytes, which may be anything; the oldest make room. */
 void vm_tail_add(struct vm_tail *t, const char *bytes, size_t n);
 
-/* The last @lines lines that are not empty, printable, each "\n  "-prefixed, at most @size bytes. */
+/* The last @lines lines that are not empty, printable, each "\n  "-prefixed, at most @size bytes.
+ */
 void vm_tail_lines(const struct vm_tail *t, unsigned lines, char *ret, size_t size);
 
 /* The rest of the first line with @mark in it, after the mark; false: there is none. */

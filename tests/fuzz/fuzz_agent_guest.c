@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guest's agent, with a backend that takes everything and answers at once, reading any bytes from
- * its port. The greeting is put in front, for without it nothing else is looked at.
+ * The guest's agent, with a backend that takes everything and answers at once, reading any bytes
+ * from its port. The greeting is put in front, for without it nothing else is looked at.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -89,19 +89,14 @@ static int any_exec(struct loop *loop, const struct plan *plan, const struct ins
 
 static bool over;
 
-static void hook_clock(void *data _unused_, int64_t ns _unused_)
-{
-}
-static int hook_prepare(void *data _unused_, uint32_t flags _unused_, struct err *err _unused_)
+static void hook_clock(void *data _unused_, int64_t ns _unused_) {}
+static int hook_prepare(void *data _unused_, const struct plan *plan _unused_,
+			uint32_t flags _unused_, struct err *err _unused_)
 {
 	return 0;
 }
-static void hook_explain(void *data _unused_, int code _unused_, struct err *why _unused_)
-{
-}
-static void hook_sync(void *data _unused_)
-{
-}
+static void hook_explain(void *data _unused_, int code _unused_, struct err *why _unused_) {}
+static void hook_sync(void *data _unused_) {}
 static void hook_ended(void *data _unused_)
 {
 	over = true;
@@ -109,10 +104,11 @@ static void hook_ended(void *data _unused_)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct backend_ops backend = { .name = "any", .check = any_check, .run = any_run,
-						    .exec = any_exec };
-	static const struct agent_hooks hooks = { hook_clock, hook_prepare, hook_explain, hook_sync, hook_ended,
-						  NULL };
+	static const struct backend_ops backend = {
+		.name = "any", .check = any_check, .run = any_run, .exec = any_exec
+	};
+	static const struct agent_hooks hooks = { hook_clock, hook_prepare, hook_explain,
+						  hook_sync,  hook_ended,   NULL };
 	struct {
 		struct frame_header h;
 		struct frame_hello hello;

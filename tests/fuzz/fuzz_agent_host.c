@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a hostile guest may send, as the host reads it: bytes through a pipe into frames, each checked,
- * and those of the first session into its handler. The first byte is how many bytes a read gets.
+ * What a hostile guest may send, as the host reads it: bytes through a pipe into frames, each
+ * checked, and those of the first session into its handler. The first byte is how many bytes a read
+ * gets.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -16,9 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static struct vm_session session;
 static bool ended;
 
-static void on_started(void *data _unused_, pid_t pid _unused_)
-{
-}
+static void on_started(void *data _unused_, pid_t pid _unused_) {}
 
 static void on_output(void *data _unused_, enum stream stream, const void *bytes, size_t n)
 {
@@ -49,9 +48,7 @@ static int on_frame(struct link *l _unused_, const struct frame *f)
 	return vm_session_frame(&session, f) < 0 ? -EBADMSG : 0;
 }
 
-static void on_ended(struct link *l _unused_, int error _unused_)
-{
-}
+static void on_ended(struct link *l _unused_, int error _unused_) {}
 
 static int any_signal(struct vm_session *s, int signo)
 {
@@ -60,7 +57,8 @@ static int any_signal(struct vm_session *s, int signo)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct process_events events = { on_started, on_output, on_room, on_exited, NULL };
+	static const struct process_events events = { on_started, on_output, on_room, on_exited,
+						      NULL };
 	static const struct vm_session_owner owner = { .signal = any_signal };
 	static const struct link_handler handler = { .frame = on_frame, .ended = on_ended };
 	static struct frame_reader reader;
@@ -71,7 +69,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < 2 || pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) < 0 || pipe2(other, O_CLOEXEC) < 0)
 		return 0;
-	if (loop_init(&loop, NULL) < 0 || link_init(&link, &loop, other[1], FROM_GUEST, &handler) < 0)
+	if (loop_init(&loop, NULL) < 0 ||
+	    link_init(&link, &loop, other[1], FROM_GUEST, &handler) < 0)
 		abort();
 	ended = false;
 	reader.start = reader.end = 0;

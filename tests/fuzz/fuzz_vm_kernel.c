@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Kernel images and modules that somebody gave us: what is looked up in them, and what is cut away. */
+/* Kernel images and modules that somebody gave us: what is looked up in them, and what is cut away.
+ */
 #include <stdlib.h>
 #include <string.h>
 #include "vm/kernel_internal.h"

@@ -113,8 +113,9 @@ static int fake_exec(struct loop *loop, const struct plan *plan, const struct in
 	return fake_run(loop, plan, inst, events, ret, err);
 }
 
-static const struct backend_ops fake_backend = { .name = "fake", .check = fake_check, .run = fake_run,
-						 .exec = fake_exec };
+static const struct backend_ops fake_backend = {
+	.name = "fake", .check = fake_check, .run = fake_run, .exec = fake_exec
+};
 
 static int64_t clock_told;
 static bool synced, guest_ended;
@@ -123,13 +124,12 @@ static void hook_clock(void *data _unused_, int64_t ns)
 {
 	clock_told = ns;
 }
-static int hook_prepare(void *data _unused_, uint32_t flags _unused_, struct err *err _unused_)
+static int hook_prepare(void *data _unused_, const struct plan *plan _unused_,
+			uint32_t flags _unused_, struct err *err _unused_)
 {
 	return 0;
 }
-static void hook_explain(void *data _unused_, int code _unused_, struct err *why _unused_)
-{
-}
+static void hook_explain(void *data _unused_, int code _unused_, struct err *why _unused_) {}
 static void hook_sync(void *data _unused_)
 {
 	synced = true;
@@ -296,14 +296,16 @@ static void test_run(void)
 	h.to_send = 3000000; /* many windows */
 	on_room(&h);
 	turn(&h, &h.exited);
-	ok(h.greeted && clock_told == 1234567890, "greeting, and the clock in front of what waited");
+	ok(h.greeted && clock_told == 1234567890,
+	   "greeting, and the clock in front of what waited");
 	ok(h.started, "started");
 	ok_int(h.out, h.to_send, "all input came back");
 	ok(!h.corrupt, "unchanged");
 	ok(most_unconsumed <= STREAM_WINDOW, "within the window");
 	ok_int(h.errout, 3, "standard error apart");
 	ok_int(h.code, 42, "exit code");
-	ok(h.exited && synced && !h.why.errnum, "ended by itself, after the sync that was asked for");
+	ok(h.exited && synced && !h.why.errnum,
+	   "ended by itself, after the sync that was asked for");
 	close_both(&h);
 }
 
@@ -389,16 +391,19 @@ static void test_flow(void)
 	uint8_t payload[FRAME_MAX] = { 0 };
 	struct frame_credit credit = { .stream = STREAM_STDOUT, .bytes = 10 };
 	struct frame out = { .type = FRAME_OUTPUT, .length = FRAME_MAX, .payload = payload };
-	struct frame give = { .type = FRAME_CREDIT, .length = sizeof(credit),
+	struct frame give = { .type = FRAME_CREDIT,
+			      .length = sizeof(credit),
 			      .payload = (const uint8_t *)&credit };
 	struct frame in = { .type = FRAME_INPUT, .length = FRAME_MAX, .payload = payload };
 	struct vm_flow f;
 
 	vm_flow_init(&f);
 	ok(vm_flow_to_guest(&f, &give) == -EBADMSG, "credit for what was not sent");
-	ok(vm_flow_from_guest(&f, &out) == 0 && vm_flow_from_guest(&f, &out) == 0, "a window of output");
+	ok(vm_flow_from_guest(&f, &out) == 0 && vm_flow_from_guest(&f, &out) == 0,
+	   "a window of output");
 	ok(vm_flow_from_guest(&f, &out) == -EBADMSG, "and no more");
-	ok(vm_flow_to_guest(&f, &give) == 0 && vm_flow_from_guest(&f, &out) == 0, "until it is taken");
+	ok(vm_flow_to_guest(&f, &give) == 0 && vm_flow_from_guest(&f, &out) == 0,
+	   "until it is taken");
 	ok(vm_flow_to_guest(&f, &in) == 0 && vm_flow_to_guest(&f, &in) == 0 &&
 		   vm_flow_to_guest(&f, &in) == -EBADMSG,
 	   "a window of input");

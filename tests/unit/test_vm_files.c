@@ -28,12 +28,16 @@ static size_t make_module(uint8_t *b, const char *info, size_t info_len, bool si
 			 .e_shentsize = sizeof(Elf64_Shdr),
 			 .e_shnum = 4,
 			 .e_shstrndx = 3 };
-	Elf64_Shdr s[4] = { { 0 },
-			    { .sh_name = 1, .sh_type = SHT_PROGBITS, .sh_offset = 128, .sh_size = info_len },
-			    { .sh_name = 10, .sh_type = SHT_PROGBITS, .sh_flags = SHF_ALLOC,
-			      .sh_offset = 512, .sh_size = 100 },
-			    { .sh_name = 15, .sh_type = SHT_STRTAB, .sh_offset = 768,
-			      .sh_size = sizeof(names) } };
+	Elf64_Shdr s[4] = {
+		{ 0 },
+		{ .sh_name = 1, .sh_type = SHT_PROGBITS, .sh_offset = 128, .sh_size = info_len },
+		{ .sh_name = 10,
+		  .sh_type = SHT_PROGBITS,
+		  .sh_flags = SHF_ALLOC,
+		  .sh_offset = 512,
+		  .sh_size = 100 },
+		{ .sh_name = 15, .sh_type = SHT_STRTAB, .sh_offset = 768, .sh_size = sizeof(names) }
+	};
 	size_t n = 1024 + sizeof(s);
 
 	memset(b, 0, 4096);
@@ -57,7 +61,8 @@ static size_t make_module(uint8_t *b, const char *info, size_t info_len, bool si
 static void test_module(void)
 {
 	uint8_t b[4096];
-	size_t n = make_module(b, INFO("license=GPL\0depends=virtio,virtio_ring\0name=x"), true), stripped;
+	size_t n = make_module(b, INFO("license=GPL\0depends=virtio,virtio_ring\0name=x"), true),
+	       stripped;
 
 	ok_str(module_info(b, n, "depends"), "virtio,virtio_ring", "depends");
 	ok_str(module_info(b, n, "name"), "x", "name");
@@ -66,8 +71,8 @@ static void test_module(void)
 	ok_int(n - stripped, 80, "the signature is cut off");
 	ok(module_strip(b, stripped) == stripped, "once");
 	ok_str(module_info(b, stripped, "depends"), "virtio,virtio_ring", "the rest stays");
-	ok(!memcmp(b + 1024 + 2 * sizeof(Elf64_Shdr), (Elf64_Shdr[1]){ { .sh_offset = 512, .sh_size = 100 } },
-		   sizeof(Elf64_Shdr)),
+	ok(!memcmp(b + 1024 + 2 * sizeof(Elf64_Shdr),
+		   (Elf64_Shdr[1]){ { .sh_offset = 512, .sh_size = 100 } }, sizeof(Elf64_Shdr)),
 	   ".BTF is nothing any more");
 	n = make_module(b, INFO("depends=a"), false);
 	for (size_t cut = 0; cut < n; cut++)
@@ -155,7 +160,8 @@ static void test_kernel_format(void)
 	ok(kernel_version_of(b, sizeof(b), version, sizeof(version)), "a version");
 	ok_str(version, "6.1.0-9-test", "up to the space");
 	memcpy(b + 0x248, (uint32_t[]){ 16, 0xffffffff }, 8);
-	ok(kernel_format_of(b, sizeof(b), &p) == KERNEL_BZIMAGE && !p.tool, "a payload beyond the end");
+	ok(kernel_format_of(b, sizeof(b), &p) == KERNEL_BZIMAGE && !p.tool,
+	   "a payload beyond the end");
 }
 
 static bool has_pair(char *const *v, const char *name, const char *part)
@@ -168,15 +174,24 @@ static bool has_pair(char *const *v, const char *name, const char *part)
 
 static void test_command(void)
 {
-	struct qemu_spec s = { .binary = "/q", .kernel = "/k", .initramfs = "/i", .root_disk = "/a,b",
-			       .own_disk = "/d", .memory_bytes = 256 << 20, .cpus = 2, .tsc_khz = 1000,
-			       .agent_fd = 3, .share_fd = -1 };
+	struct qemu_spec s = { .binary = "/q",
+			       .kernel = "/k",
+			       .initramfs = "/i",
+			       .root_disk = "/a,b",
+			       .own_disk = "/d",
+			       .memory_bytes = 256 << 20,
+			       .cpus = 2,
+			       .tsc_khz = 1000,
+			       .agent_fd = 3,
+			       .share_fd = -1 };
 	_cleanup_strv_ char **v = NULL;
 
 	ok(qemu_command(&s, &v) == 0, "a command line");
 	ok(has_pair(v, "-blockdev", "filename=/a,,b"), "a comma in a path");
-	ok(has_pair(v, "-append", "tsc_early_khz=1000"), "the counter's rate is told, not measured");
-	ok(has_pair(v, "-accel", "tcg") && !has_pair(v, "-M", "pit=off"), "emulation keeps its timer");
+	ok(has_pair(v, "-append", "tsc_early_khz=1000"),
+	   "the counter's rate is told, not measured");
+	ok(has_pair(v, "-accel", "tcg") && !has_pair(v, "-M", "pit=off"),
+	   "emulation keeps its timer");
 	strv_free(TAKE_PTR(v));
 	s.kvm = true;
 	s.share_fd = 4;

@@ -6,16 +6,17 @@
  * Why each kernel option is there (numbers: software emulation, stock Debian cloud kernel;
  * docs/performance.md):
  *   cryptomgr.notests      70 % of the boot's instructions are self-tests of ciphers.
- *   tsc_early_khz=         without it the kernel measures the time stamp counter against an emulated
- *                          timer chip: some 50 ms, and on a busy host it fails now and then, and
- *                          with the counter the only clock of a microvm, the guest then hangs for ever.
- *   tsc=reliable           no other clock is there to watch it.
- *   8250.nr_uarts=1        no search for three more serial ports, each by emulated port accesses.
- *   audit=0, lsm=          nothing in the guest uses AppArmor, TOMOYO or IMA; a container gets none
- *                          of them from proa either. Landlock and Yama stay, for programs use them.
+ *   tsc_early_khz=         without it the kernel measures the time stamp counter against an
+ * emulated timer chip: some 50 ms, and on a busy host it fails now and then, and with the counter
+ * the only clock of a microvm, the guest then hangs for ever. tsc=reliable           no other clock
+ * is there to watch it. 8250.nr_uarts=1        no search for three more serial ports, each by
+ * emulated port accesses. audit=0, lsm=          nothing in the guest uses AppArmor, TOMOYO or IMA;
+ * a container gets none of them from proa either. Landlock and Yama stay, for programs use them.
  *   random.trust_cpu       RDRAND, emulated by a good generator: nothing waits for entropy.
  *   panic=-1 reboot=t      a panic restarts at once, and -no-reboot turns that into QEMU's end.
  *   mitigations=off        only in emulation, where there is no speculation to guard against.
+ *   init_on_alloc=0        only in emulation: a tenth of the boot's time goes into clearing kernel
+ *                          memory that is overwritten next (pages for programs are always cleared).
  */
 #include "vm/qemu/qemu.h"
 
@@ -46,14 +47,15 @@ char *qemu_kernel_command_line(const struct qemu_spec *s)
 {
 	struct str_buf b = { 0 };
 
-	str_buf_printf(&b, "console=ttyS0 %s panic=-1 reboot=t cryptomgr.notests tsc=reliable "
-			   "8250.nr_uarts=1 audit=0 lsm=landlock,yama,bpf random.trust_cpu=on "
-			   "rcupdate.rcu_expedited=1",
+	str_buf_printf(&b,
+		       "console=ttyS0 %s panic=-1 reboot=t cryptomgr.notests tsc=reliable "
+		       "8250.nr_uarts=1 audit=0 lsm=landlock,yama,bpf random.trust_cpu=on "
+		       "rcupdate.rcu_expedited=1",
 		       s->verbose_console ? "ignore_loglevel" : "quiet");
 	if (s->tsc_khz && !s->kvm)
 		str_buf_printf(&b, " tsc_early_khz=%llu", (unsigned long long)s->tsc_khz);
 	if (!s->kvm)
-		str_buf_puts(&b, " mitigations=off no_timer_check");
+		str_buf_puts(&b, " mitigations=off init_on_alloc=0 no_timer_check");
 	if (b.failed)
 		str_buf_done(&b);
 	return b.data;
@@ -81,8 +83,8 @@ static void add(struct args *a, const char *word)
 }
 
 /* An option and its value, made by printf. */
-static void __attribute__((format(printf, 3, 4))) option(struct args *a, const char *name,
-							 const char *fmt, ...)
+static void __attribute__((format(printf, 3, 4)))
+option(struct args *a, const char *name, const char *fmt, ...)
 {
 	char *value = NULL;
 	va_list ap;
@@ -102,11 +104,11 @@ static void add_disk(struct args *a, const char *path, const char *node, const c
 	struct str_buf b = { 0 };
 
 	/*
-	 * no-flush: who reports what, and when it is on the disk, is decided by the guest's sync and
-	 * the page cache of this host, which outlives both QEMU and proa.
+	 * no-flush: who reports what, and when it is on the disk, is decided by the guest's sync
+	 * and the page cache of this host, which outlives both QEMU and proa.
 	 */
-	str_buf_printf(&b, "driver=file,node-name=%s,locking=off,aio=threads,cache.no-flush=on,%s", node,
-		       read_only ? "read-only=on,filename=" : "discard=unmap,filename=");
+	str_buf_printf(&b, "driver=file,node-name=%s,locking=off,aio=threads,cache.no-flush=on,%s",
+		       node, read_only ? "read-only=on,filename=" : "discard=unmap,filename=");
 	add_value(&b, path);
 	if (b.failed)
 		a->failed = true;
@@ -123,8 +125,8 @@ static void add_machine(struct args *a, const struct qemu_spec *s)
 	const char *memory = s->share_fd >= 0 ? ",memory-backend=mem" : "";
 
 	/*
-	 * Emulation needs the PIC and the PIT (without them it has no clock); under KVM the kernel has
-	 * its own. Without the real-time clock the kernel looks for one during a second; the
+	 * Emulation needs the PIC and the PIT (without them it has no clock); under KVM the kernel
+	 * has its own. Without the real-time clock the kernel looks for one during a second; the
 	 * time itself is set by the agent.
 	 */
 	option(a, "-M", "microvm,x-option-roms=off,rtc=on,auto-kernel-cmdline=off%s%s",
@@ -151,7 +153,8 @@ int qemu_command(const struct qemu_spec *s, char ***ret)
 	add(&a, "-no-user-config");
 	add(&a, "-no-reboot");
 	option(&a, "-display", "none");
-	option(&a, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+	option(&a, "-sandbox",
+	       "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
 	add_machine(&a, s);
 	option(&a, "-kernel", "%s", s->kernel);
 	option(&a, "-initrd", "%s", s->initramfs);

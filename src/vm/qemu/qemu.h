@@ -9,22 +9,22 @@
 struct err;
 
 struct qemu_spec {
-	const char *binary;	 /* absolute path of qemu-system-x86_64 */
-	const char *kernel;	 /* an ELF with a PVH note, or a bzImage */
+	const char *binary; /* absolute path of qemu-system-x86_64 */
+	const char *kernel; /* an ELF with a PVH note, or a bzImage */
 	const char *initramfs;
-	const char *root_disk;	 /* EROFS, never written, shared by machines */
-	const char *own_disk;	 /* ext4, of this machine alone */
+	const char *root_disk; /* EROFS, never written, shared by machines */
+	const char *own_disk;  /* ext4, of this machine alone */
 	uint64_t memory_bytes;
 	uint32_t cpus;
-	bool kvm;		 /* else software emulation */
-	uint64_t tsc_khz;	 /* rate of the host's time stamp counter, 0: unknown */
-	int agent_fd;		 /* a connected socket: the agent's port */
-	int share_fd;		 /* a socket connected to virtiofsd; -1: no share */
-	bool verbose_console;	 /* the kernel says all it does */
+	bool kvm;	      /* else software emulation */
+	uint64_t tsc_khz;     /* rate of the host's time stamp counter, 0: unknown */
+	int agent_fd;	      /* a connected socket: the agent's port */
+	int share_fd;	      /* a socket connected to virtiofsd; -1: no share */
+	bool verbose_console; /* the kernel says all it does */
 };
 
-/* The argument vector, the caller's to free with strv_free(). The serial console is standard output.
- * 0 or -ENOMEM. */
+/* The argument vector, the caller's to free with strv_free(). The serial console is standard
+ * output. 0 or -ENOMEM. */
 int qemu_command(const struct qemu_spec *spec, char ***ret);
 
 /* Finds qemu-system-x86_64 in PATH. -ENOENT names the package to install. */
