@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every command shares: the command table, option parsing with --help made from the same table,
- * lists as tables, templates or JSON, and how errors end a command. Only this room prints and exits.
+ * What every command shares: the command table, option parsing with --help made from the same
+ * table, lists as tables, templates or JSON, and how errors end a command. Only this room prints
+ * and exits.
  */
 #ifndef PROA_CLI_CLI_H
 #define PROA_CLI_CLI_H
@@ -47,19 +48,19 @@ struct cli_option {
 };
 
 struct cli_usage {
-	const char *name;     /* "run" */
-	const char *synopsis; /* "[OPTIONS] IMAGE [COMMAND] [ARG...]" */
-	const char *summary;  /* one line */
-	const char *examples; /* lines shown under "Examples:", NULL: none */
+	const char *name;		  /* "run" */
+	const char *synopsis;		  /* "[OPTIONS] IMAGE [COMMAND] [ARG...]" */
+	const char *summary;		  /* one line */
+	const char *examples;		  /* lines shown under "Examples:", NULL: none */
 	const struct cli_option *options; /* ends with .name == NULL */
-	int min_args, max_args;           /* -1: any number */
-	bool stop_at_first;               /* what follows the first argument is not ours (run, exec) */
+	int min_args, max_args;		  /* -1: any number */
+	bool stop_at_first; /* what follows the first argument is not ours (run, exec) */
 };
 
 /*
- * Parses argv[1…]; the arguments that are no options end up in argv[0…*argc-1], argv[*argc] is NULL.
- * Returns -1 to go on; otherwise the exit code to return at once (0 after --help; 125 after an
- * error, which was printed with the nearest option's name).
+ * Parses argv[1…]; the arguments that are no options end up in argv[0…*argc-1], argv[*argc] is
+ * NULL. Returns -1 to go on; otherwise the exit code to return at once (0 after --help; 125 after
+ * an error, which was printed with the nearest option's name).
  */
 int cli_parse(const struct cli_usage *usage, int *argc, char **argv);
 
@@ -75,9 +76,9 @@ struct cli_column {
 
 struct cli_list {
 	const struct cli_column *columns; /* ends with .header == NULL */
-	const char *format; /* --format: "table …", a template, "json", or NULL */
-	bool json;          /* --json: one array */
-	bool quiet;         /* -q: only the value of quiet_key */
+	const char *format;		  /* --format: "table …", a template, "json", or NULL */
+	bool json;			  /* --json: one array */
+	bool quiet;			  /* -q: only the value of quiet_key */
 	const char *quiet_key;
 };
 

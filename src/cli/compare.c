@@ -82,8 +82,8 @@ static char *ratio_text(double a, double b, char buf[32])
 
 static void add_row(json_t *rows, const char *what, const char *a, const char *b, const char *ratio)
 {
-	json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s}", "What", what, "Container", a, "VM",
-					      b, "Ratio", ratio));
+	json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s}", "What", what, "Container", a,
+					      "VM", b, "Ratio", ratio));
 }
 
 static void add_times(json_t *rows, const char *what, const struct compare_times *a,
@@ -123,7 +123,9 @@ static void add_kernel(json_t *rows, const struct compare *c)
 		const struct compare_side *s = &c->sides[i];
 
 		snprintf(text[i], sizeof(text[i]), "%s%s", s->kernel[0] ? s->kernel : NOT_MEASURED,
-			 !s->kernel[0] ? "" : s->own_kernel ? " (its own)" : " (the host's)");
+			 !s->kernel[0]	 ? ""
+			 : s->own_kernel ? " (its own)"
+					 : " (the host's)");
 	}
 	add_row(rows, "Kernel seen inside", text[0], text[1], "");
 }
@@ -131,8 +133,9 @@ static void add_kernel(json_t *rows, const struct compare *c)
 static json_t *make_rows(const struct compare *c)
 {
 	static const char *const work[COMPARE_WORKS] = {
-		"Work: integer arithmetic", "Work: memory, touch and copy", "Work: files, write and sync",
-		"Work: system calls", "Work: making processes",
+		"Work: integer arithmetic",    "Work: memory, touch and copy",
+		"Work: files, write and sync", "Work: system calls",
+		"Work: making processes",
 	};
 	const struct compare_side *a = &c->sides[0], *b = &c->sides[1];
 	json_t *rows = json_array();
@@ -143,10 +146,11 @@ static json_t *make_rows(const struct compare *c)
 		add_times(rows, work[i], &a->work[i], &b->work[i], false);
 	add_bytes(rows, "Memory beside the application", a->memory_bytes, b->memory_bytes, false);
 	add_bytes(rows, "Disk for this image", a->disk_bytes, b->disk_bytes, false);
-	add_bytes(rows, "Disk shared by all images", a->shared_disk_bytes, b->shared_disk_bytes, true);
+	add_bytes(rows, "Disk shared by all images", a->shared_disk_bytes, b->shared_disk_bytes,
+		  true);
 	add_kernel(rows, c);
-	add_row(rows, "Shared with the host", "kernel, page cache, clock", "processor, directories of -v",
-		"");
+	add_row(rows, "Shared with the host", "kernel, page cache, clock",
+		"processor, directories of -v", "");
 	return rows;
 }
 
@@ -170,12 +174,14 @@ static json_t *times_json(const struct compare_times *t)
 
 	if (!t->count) {
 		json_decref(all);
-		return t->why[0] ? json_pack("{s:n, s:s}", "median_ns", "why", t->why) : json_null();
+		return t->why[0] ? json_pack("{s:n, s:s}", "median_ns", "why", t->why)
+				 : json_null();
 	}
 	for (unsigned i = 0; i < t->count; i++)
 		json_array_append_new(all, json_integer((json_int_t)t->ns[i]));
-	return json_pack("{s:I, s:I, s:I, s:o}", "median_ns", (json_int_t)compare_median(t), "min_ns",
-			 (json_int_t)compare_min(t), "max_ns", (json_int_t)compare_max(t), "all_ns", all);
+	return json_pack("{s:I, s:I, s:I, s:o}", "median_ns", (json_int_t)compare_median(t),
+			 "min_ns", (json_int_t)compare_min(t), "max_ns", (json_int_t)compare_max(t),
+			 "all_ns", all);
 }
 
 static json_t *bytes_json(uint64_t bytes)
@@ -190,19 +196,19 @@ static json_t *side_json(const struct compare_side *s)
 	for (int i = 0; i < COMPARE_WORKS; i++)
 		json_object_set_new(work, compare_work_names[i], times_json(&s->work[i]));
 	return json_pack("{s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:s?, s:b, s:s?}", "start",
-			 times_json(&s->start), "command", times_json(&s->command), "command_exit_code",
-			 s->command_code, "work", work, "memory_bytes", bytes_json(s->memory_bytes),
-			 "disk_bytes", bytes_json(s->disk_bytes), "shared_disk_bytes",
-			 json_integer((json_int_t)s->shared_disk_bytes), "kernel",
-			 s->kernel[0] ? s->kernel : NULL, "own_kernel", s->own_kernel, "not_measured",
-			 s->skipped[0] ? s->skipped : NULL);
+			 times_json(&s->start), "command", times_json(&s->command),
+			 "command_exit_code", s->command_code, "work", work, "memory_bytes",
+			 bytes_json(s->memory_bytes), "disk_bytes", bytes_json(s->disk_bytes),
+			 "shared_disk_bytes", json_integer((json_int_t)s->shared_disk_bytes),
+			 "kernel", s->kernel[0] ? s->kernel : NULL, "own_kernel", s->own_kernel,
+			 "not_measured", s->skipped[0] ? s->skipped : NULL);
 }
 
 static json_t *compare_json(const struct compare *c)
 {
 	return json_pack("{s:s, s:o, s:i, s:o, s:o}", "image", c->image, "command",
-			 json_from_strv(c->command), "runs", c->runs, "container", side_json(&c->sides[0]),
-			 "vm", side_json(&c->sides[1]));
+			 json_from_strv(c->command), "runs", c->runs, "container",
+			 side_json(&c->sides[0]), "vm", side_json(&c->sides[1]));
 }
 
 /* ---- the command ---------------------------------------------------------------------------- */
@@ -231,7 +237,8 @@ static int measure(struct compare *c, struct store *s, struct err *err)
 static int show(const struct compare *c, struct store *s, bool json, struct err *err)
 {
 	static const struct cli_column columns[] = {
-		{ "", "What" }, { "CONTAINER", "Container" }, { "VM", "VM" }, { "RATIO", "Ratio" }, { NULL, NULL },
+		{ "", "What" }, { "CONTAINER", "Container" }, { "VM", "VM" }, { "RATIO", "Ratio" },
+		{ NULL, NULL },
 	};
 	const struct cli_list list = { .columns = columns };
 	_cleanup_json_ json_t *value = json ? compare_json(c) : make_rows(c);
@@ -244,7 +251,8 @@ static int show(const struct compare *c, struct store *s, bool json, struct err 
 	}
 	printf("%s, %u run%s each, medians", c->image, c->runs, c->runs == 1 ? "" : "s");
 	if (vm_kvm_probe(s->run_root, &kvm) == 0)
-		printf("; machines run on %s", kvm.usable ? "KVM" : "software emulation (no usable KVM)");
+		printf("; machines run on %s",
+		       kvm.usable ? "KVM" : "software emulation (no usable KVM)");
 	printf("\n\n");
 	r = cli_print_list(&list, value, err);
 	print_notes(c);
@@ -257,15 +265,18 @@ int cmd_compare(struct cli *cli, int argc, char **argv)
 	const char *html = NULL;
 	bool json = false;
 	const struct cli_option options[] = {
-		{ 0, "html", CLI_STRING, &html, "FILE", "Also write a page with plots", NULL, false },
+		{ 0, "html", CLI_STRING, &html, "FILE", "Also write a page with plots", NULL,
+		  false },
 		{ 0, "json", CLI_FLAG, &json, NULL, "Print JSON", NULL, false },
-		{ 'n', "runs", CLI_U32, &c.runs, "N", "How often each way (default 5)", NULL, false },
+		{ 'n', "runs", CLI_U32, &c.runs, "N", "How often each way (default 5)", NULL,
+		  false },
 		{ 0 },
 	};
 	const struct cli_usage usage = {
 		.name = "compare",
 		.synopsis = "[OPTIONS] IMAGE [-- COMMAND [ARG...]]",
-		.summary = "Run an image as a container and as a machine, and show what the difference costs",
+		.summary = "Run an image as a container and as a machine, and show what the "
+			   "difference costs",
 		.examples = "  proa compare debian:12\n"
 			    "  proa compare --html cost.html debian:12 -- perl -e 'print 1'\n",
 		.options = options,
@@ -284,7 +295,8 @@ int cmd_compare(struct cli *cli, int argc, char **argv)
 		r = err_set(&err, EINVAL, "--runs takes 1 to %d", COMPARE_RUNS_MAX);
 	if (r == 0)
 		r = cli_store(cli, &s, &err);
-	if (r == 0 && (setenv("PROA_ROOT", s->root, 1) < 0 || setenv("PROA_RUN_ROOT", s->run_root, 1) < 0))
+	if (r == 0 &&
+	    (setenv("PROA_ROOT", s->root, 1) < 0 || setenv("PROA_RUN_ROOT", s->run_root, 1) < 0))
 		r = err_sys(&err, errno, "set the environment");
 	if (r == 0)
 		r = measure(&c, s, &err);

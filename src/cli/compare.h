@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `proa compare`: what is measured (compare_measure.c) and how it is shown (compare.c, …_html.c). */
+/* `proa compare`: what is measured (compare_measure.c) and how it is shown (compare.c, …_html.c).
+ */
 #ifndef PROA_CLI_COMPARE_H
 #define PROA_CLI_COMPARE_H
 
@@ -33,7 +34,7 @@ extern const char *const compare_work_names[COMPARE_WORKS];
 /* One side: container or vm. */
 struct compare_side {
 	bool vm;
-	char skipped[300]; /* not empty: this side could not be run at all, and why */
+	char skipped[300];	      /* not empty: this side could not be run at all, and why */
 	struct compare_times start;   /* from the command to the application's first instruction */
 	struct compare_times command; /* of the whole command given after -- */
 	int command_code;

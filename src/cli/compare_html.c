@@ -20,9 +20,11 @@ static const char style[] =
 	"body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;"
 	"color:#1b1f24;background:#fff}"
 	"h1{font-size:1.6rem;margin-bottom:0}h2{font-size:1.1rem;margin:2rem 0 .3rem}"
-	"p{margin:.3rem 0 1rem;color:#57606a}svg{width:100%;height:auto}text{font:13px system-ui,sans-serif}"
+	"p{margin:.3rem 0 1rem;color:#57606a}svg{width:100%;height:auto}text{font:13px "
+	"system-ui,sans-serif}"
 	".c{fill:#0a6c74}.v{fill:#b4531a}.l{fill:#1b1f24}.d{fill:#1b1f24;opacity:.55}"
-	"table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.25rem .6rem .25rem 0;"
+	"table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.25rem .6rem "
+	".25rem 0;"
 	"border-bottom:1px solid #d0d7de;font-variant-numeric:tabular-nums}"
 	"@media(prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}p{color:#9198a1}"
 	".l,.d{fill:#e6edf3}.c{fill:#3aa9b3}.v{fill:#e08a4c}td,th{border-color:#30363d}}";
@@ -42,8 +44,14 @@ static void add_escaped(struct str_buf *b, const char *s)
 
 static void format_ns(double ns, char buf[32])
 {
-	snprintf(buf, 32, ns < 1e6 ? "%.0f µs" : ns < 1e8 ? "%.1f ms" : ns < 1e9 ? "%.0f ms" : "%.2f s",
-		 ns < 1e6 ? ns / 1e3 : ns < 1e9 ? ns / 1e6 : ns / 1e9);
+	snprintf(buf, 32,
+		 ns < 1e6   ? "%.0f µs"
+		 : ns < 1e8 ? "%.1f ms"
+		 : ns < 1e9 ? "%.0f ms"
+			    : "%.2f s",
+		 ns < 1e6   ? ns / 1e3
+		 : ns < 1e9 ? ns / 1e6
+			    : ns / 1e9);
 }
 
 static void format_bytes(double bytes, char buf[32])
@@ -68,8 +76,10 @@ static void add_plot(struct str_buf *b, const char *title, const char *note, con
 		if (bars[i].dots)
 			longest = MAX(longest, (double)compare_max(bars[i].dots));
 	}
-	str_buf_printf(b, "<h2>%s</h2><p>%s</p><svg viewBox=\"0 0 800 %zu\" role=\"img\" aria-label=\"%s\">",
-		       title, note, n * ROW_HEIGHT + 4, title);
+	str_buf_printf(
+		b,
+		"<h2>%s</h2><p>%s</p><svg viewBox=\"0 0 800 %zu\" role=\"img\" aria-label=\"%s\">",
+		title, note, n * ROW_HEIGHT + 4, title);
 	for (size_t i = 0; i < n; i++) {
 		double width = longest > 0 ? bars[i].value / longest * BAR_WIDTH : 0;
 		size_t y = i * ROW_HEIGHT;
@@ -77,17 +87,22 @@ static void add_plot(struct str_buf *b, const char *title, const char *note, con
 
 		if (bars[i].value > 0)
 			format(bars[i].value, text);
-		str_buf_printf(b, "<text class=\"l\" x=\"130\" y=\"%zu\" text-anchor=\"end\">%s</text>",
-			       y + 17, bars[i].label);
-		str_buf_printf(b, "<rect class=\"%s\" x=\"140\" y=\"%zu\" width=\"%.1f\" height=\"16\" rx=\"2\"/>",
-			       bars[i].vm ? "v" : "c", y + 4, MAX(width, bars[i].value > 0 ? 1.0 : 0.0));
+		str_buf_printf(
+			b, "<text class=\"l\" x=\"130\" y=\"%zu\" text-anchor=\"end\">%s</text>",
+			y + 17, bars[i].label);
+		str_buf_printf(b,
+			       "<rect class=\"%s\" x=\"140\" y=\"%zu\" width=\"%.1f\" "
+			       "height=\"16\" rx=\"2\"/>",
+			       bars[i].vm ? "v" : "c", y + 4,
+			       MAX(width, bars[i].value > 0 ? 1.0 : 0.0));
 		for (unsigned d = 0; bars[i].dots && d < bars[i].dots->count; d++)
 			str_buf_printf(b, "<circle class=\"d\" cx=\"%.1f\" cy=\"%zu\" r=\"3\"/>",
-				       140 + (double)bars[i].dots->ns[d] / longest * BAR_WIDTH, y + 12);
+				       140 + (double)bars[i].dots->ns[d] / longest * BAR_WIDTH,
+				       y + 12);
 		str_buf_printf(b, "<text class=\"l\" x=\"%.1f\" y=\"%zu\">%s</text>",
-			       150 + (bars[i].dots ? (double)compare_max(bars[i].dots) / MAX(longest, 1) *
-							     BAR_WIDTH :
-						     width),
+			       150 + (bars[i].dots ? (double)compare_max(bars[i].dots) /
+							     MAX(longest, 1) * BAR_WIDTH
+						   : width),
 			       y + 17, text);
 	}
 	str_buf_puts(b, "</svg>");
@@ -103,18 +118,21 @@ static void add_works(struct str_buf *b, const struct compare *c)
 		for (int s = 0; s < 2; s++) {
 			snprintf(labels[n], sizeof(labels[n]), "%s, %s", compare_work_names[i],
 				 s ? "vm" : "container");
-			bars[n] = (struct bar){ labels[n], (double)compare_median(&c->sides[s].work[i]),
+			bars[n] = (struct bar){ labels[n],
+						(double)compare_median(&c->sides[s].work[i]),
 						s == 1, NULL };
 			n++;
 		}
-	add_plot(b, "The same work inside", "Median time of a fixed piece of work; shorter is faster.",
-		 bars, n, format_ns);
+	add_plot(b, "The same work inside",
+		 "Median time of a fixed piece of work; shorter is faster.", bars, n, format_ns);
 }
 
 static void add_facts(struct str_buf *b, const struct compare *c)
 {
-	str_buf_puts(b, "<h2>What is shared</h2><table><tr><th></th><th>Container</th><th>VM</th></tr><tr>"
-			"<td>Kernel seen inside</td>");
+	str_buf_puts(
+		b,
+		"<h2>What is shared</h2><table><tr><th></th><th>Container</th><th>VM</th></tr><tr>"
+		"<td>Kernel seen inside</td>");
 	for (int s = 0; s < 2; s++) {
 		const struct compare_side *side = &c->sides[s];
 
@@ -128,7 +146,8 @@ static void add_facts(struct str_buf *b, const struct compare *c)
 			"<td>processor, directories of -v</td></tr></table>");
 	for (int s = 0; s < 2; s++)
 		if (c->sides[s].skipped[0]) {
-			str_buf_printf(b, "<p>The %s was not measured: ", s ? "machine" : "container");
+			str_buf_printf(b,
+				       "<p>The %s was not measured: ", s ? "machine" : "container");
 			add_escaped(b, c->sides[s].skipped);
 			str_buf_puts(b, "</p>");
 		}
@@ -149,25 +168,31 @@ static void add_page(struct str_buf *b, const struct compare *c)
 				      { "vm", (double)y->memory_bytes, true, NULL } };
 	const struct bar disk[] = { { "container", (double)x->disk_bytes, false, NULL },
 				    { "vm", (double)y->disk_bytes, true, NULL },
-				    { "vm, for all images", (double)y->shared_disk_bytes, true, NULL } };
+				    { "vm, for all images", (double)y->shared_disk_bytes, true,
+				      NULL } };
 	time_t now = time(NULL);
 	char date[32];
 
 	strftime(date, sizeof(date), "%Y-%m-%d %H:%M UTC", gmtime(&now));
-	str_buf_puts(b, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" "
-			"content=\"width=device-width\"><title>proa compare: ");
+	str_buf_puts(
+		b,
+		"<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" "
+		"content=\"width=device-width\"><title>proa compare: ");
 	add_escaped(b, c->image);
 	str_buf_printf(b, "</title><style>%s</style><h1>", style);
 	add_escaped(b, c->image);
-	str_buf_printf(b, "</h1><p>As a container and as a virtual machine, %u run%s each, %s.</p>", c->runs,
-		       c->runs == 1 ? "" : "s", date);
-	add_plot(b, "Start", "From the command to the application's first instruction: median, and each run as a dot.",
+	str_buf_printf(b, "</h1><p>As a container and as a virtual machine, %u run%s each, %s.</p>",
+		       c->runs, c->runs == 1 ? "" : "s", date);
+	add_plot(b, "Start",
+		 "From the command to the application's first instruction: median, and each run as "
+		 "a dot.",
 		 start, ARRAY_SIZE(start), format_ns);
 	if (c->command && c->command[0])
 		add_plot(b, "The command", "The whole command, from start to end.", command,
 			 ARRAY_SIZE(command), format_ns);
 	add_works(b, c);
-	add_plot(b, "Memory", "Everything proa runs beside the application (proportional set size).", memory,
+	add_plot(b, "Memory",
+		 "Everything proa runs beside the application (proportional set size).", memory,
 		 ARRAY_SIZE(memory), format_bytes);
 	add_plot(b, "Disk", "The image, ready to run.", disk, ARRAY_SIZE(disk), format_bytes);
 	add_facts(b, c);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Measurements are taken from outside, on `proa run` as a process of its own: what a user waits for,
- * with everything in it. Only the work inside is timed inside, by the probe (src/container/probe.h).
+ * Measurements are taken from outside, on `proa run` as a process of its own: what a user waits
+ * for, with everything in it. Only the work inside is timed inside, by the probe
+ * (src/container/probe.h).
  */
 #include <dirent.h>
 #include <errno.h>
@@ -83,7 +84,8 @@ static int start(const struct compare *c, const struct compare_side *side, const
 {
 	char **argv = NULL;
 	int in[2], out[2], complaints[2], r = 0;
-	const char *const fixed[] = { "proa", "run", "--rm", side->vm ? "--vm" : "--isolation=container" };
+	const char *const fixed[] = { "proa", "run", "--rm",
+				      side->vm ? "--vm" : "--isolation=container" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(fixed) && r == 0; i++)
 		r = strv_add(&argv, fixed[i]);
@@ -165,7 +167,8 @@ static bool in_other_pid_namespace(pid_t pid)
 
 	snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
 	return readlink(path, theirs, sizeof(theirs) - 1) > 0 &&
-	       readlink("/proc/self/ns/pid", ours, sizeof(ours) - 1) > 0 && strcmp(theirs, ours) != 0;
+	       readlink("/proc/self/ns/pid", ours, sizeof(ours) - 1) > 0 &&
+	       strcmp(theirs, ours) != 0;
 }
 
 /* The process and all below it, but for what runs inside a container: that is the application. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* proa doctor: the same facts as `info`, with a verdict and what to do; fails when something is missing. */
+/* proa doctor: the same facts as `info`, with a verdict and what to do; fails when something is
+ * missing. */
 #include <stdio.h>
 #include "cli/cli.h"
 #include "engine/host.h"
@@ -8,12 +9,14 @@ int cmd_doctor(struct cli *cli, int argc, char **argv)
 {
 	static const char *const marks[] = { "ok", "slow", "MISSING" };
 	const struct cli_option options[] = { { 0 } };
-	const struct cli_usage usage = { .name = "doctor",
-					 .synopsis = "",
-					 .summary = "Check this host and say what to install or change; "
-						    "exits with 1 when something is missing",
-					 .examples = "  proa doctor\n",
-					 .options = options };
+	const struct cli_usage usage = {
+		.name = "doctor",
+		.synopsis = "",
+		.summary = "Check this host and say what to install or change; "
+			   "exits with 1 when something is missing",
+		.examples = "  proa doctor\n",
+		.options = options
+	};
 	struct host_fact facts[HOST_FACTS_MAX];
 	unsigned missing = 0, slower = 0;
 	struct err err = ERR_INIT;

@@ -6,8 +6,8 @@
 struct err;
 
 /*
- * The files' lines first, then @env; NAME alone takes the value from our own environment and is left
- * out when it has none. Appends to *@ret, which the caller frees with strv_free().
+ * The files' lines first, then @env; NAME alone takes the value from our own environment and is
+ * left out when it has none. Appends to *@ret, which the caller frees with strv_free().
  */
 int cli_env(char *const *files, char *const *env, char ***ret, struct err *err);
 

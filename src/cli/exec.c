@@ -12,13 +12,18 @@ int cmd_exec(struct cli *cli, int argc, char **argv)
 	struct engine_exec e = { 0 };
 	char **env = NULL, **files = NULL;
 	const struct cli_option options[] = {
-		{ 'e', "env", CLI_LIST, &env, "NAME[=VALUE]", "Set an environment variable", NULL, false },
-		{ 0, "env-file", CLI_LIST, &files, "FILE", "Read environment variables from a file", NULL, false },
-		{ 'i', "interactive", CLI_FLAG, &e.interactive, NULL, "Pass standard input on", NULL, false },
+		{ 'e', "env", CLI_LIST, &env, "NAME[=VALUE]", "Set an environment variable", NULL,
+		  false },
+		{ 0, "env-file", CLI_LIST, &files, "FILE", "Read environment variables from a file",
+		  NULL, false },
+		{ 'i', "interactive", CLI_FLAG, &e.interactive, NULL, "Pass standard input on",
+		  NULL, false },
 		{ 0, "privileged", CLI_FLAG, &e.privileged, NULL, "All capabilities", NULL, false },
 		{ 't', "tty", CLI_FLAG, &e.terminal, NULL, "Give it a terminal", NULL, false },
-		{ 'u', "user", CLI_STRING, &e.user, "USER[:GROUP]", "User and group, by name or number", NULL, false },
-		{ 'w', "workdir", CLI_STRING, &e.workdir, "PATH", "Working directory inside", NULL, false },
+		{ 'u', "user", CLI_STRING, &e.user, "USER[:GROUP]",
+		  "User and group, by name or number", NULL, false },
+		{ 'w', "workdir", CLI_STRING, &e.workdir, "PATH", "Working directory inside", NULL,
+		  false },
 		{ 0 },
 	};
 	const struct cli_usage usage = {
@@ -39,8 +44,9 @@ int cmd_exec(struct cli *cli, int argc, char **argv)
 		e.container = argv[0];
 		e.args = argv + 1;
 		if (e.terminal && e.interactive && !isatty(STDIN_FILENO))
-			r = err_set(&err, ENOTTY, "-t: standard input is not a terminal; leave -t out to "
-						  "use pipes or files");
+			r = err_set(&err, ENOTTY,
+				    "-t: standard input is not a terminal; leave -t out to "
+				    "use pipes or files");
 		if (r == 0)
 			r = cli_env(files, env, &e.env, &err);
 		if (r == 0)

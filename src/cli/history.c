@@ -52,15 +52,17 @@ static json_t *row(const struct history_options *o, const struct image_history *
 		   uint64_t bytes)
 {
 	char ago[48], size[16], at[32];
-	json_t *size_json = o->human ? json_string(str_human_bytes(bytes, size)) :
-				       json_sprintf("%llu", (unsigned long long)bytes);
+	json_t *size_json = o->human ? json_string(str_human_bytes(bytes, size))
+				     : json_sprintf("%llu", (unsigned long long)bytes);
 
 	str_human_ago(h->created_s, (int64_t)time(NULL), ago);
 	image_time_format(h->created_s, at);
 	return json_pack("{s:o, s:s, s:s, s:o, s:o, s:s}", "ID", id_json(o, id), "CreatedSince",
-			 !h->created_s ? "N/A" : o->human ? ago : at, "CreatedAt", at, "CreatedBy",
-			 text_json(o, h->created_by), "Size", size_json, "Comment",
-			 h->comment ? h->comment : "");
+			 !h->created_s ? "N/A"
+			 : o->human    ? ago
+				       : at,
+			 "CreatedAt", at, "CreatedBy", text_json(o, h->created_by), "Size",
+			 size_json, "Comment", h->comment ? h->comment : "");
 }
 
 static json_t *rows(struct store *s, const struct store_image *image,
@@ -93,12 +95,10 @@ static json_t *rows(struct store *s, const struct store_image *image,
 
 int cmd_history(struct cli *cli, int argc, char **argv)
 {
-	static const struct cli_column columns[] = { { "IMAGE", "ID" },
-						     { "CREATED", "CreatedSince" },
-						     { "CREATED BY", "CreatedBy" },
-						     { "SIZE", "Size" },
-						     { "COMMENT", "Comment" },
-						     { 0 } };
+	static const struct cli_column columns[] = {
+		{ "IMAGE", "ID" },  { "CREATED", "CreatedSince" }, { "CREATED BY", "CreatedBy" },
+		{ "SIZE", "Size" }, { "COMMENT", "Comment" },	   { 0 }
+	};
 	struct history_options o = { .human = true };
 	struct cli_list list = { .columns = columns, .quiet_key = "ID" };
 	const struct cli_option options[] = {

@@ -13,11 +13,11 @@
 #include "util/str.h"
 
 #define SHORT_ID 12
-#define NONE     "<none>"
+#define NONE	 "<none>"
 
 struct images {
 	bool no_trunc;
-	char **filters;    /* "reference=…", "dangling=…", "label=…" … */
+	char **filters;	   /* "reference=…", "dangling=…", "label=…" … */
 	const char *match; /* the argument: a repository or a name */
 	int64_t now_s;
 	json_t *rows;
@@ -27,8 +27,8 @@ static json_t *row(const struct images *o, const struct store_image *image, cons
 		   const char *tag)
 {
 	char ago[48], size[16], created[32];
-	json_t *id = o->no_trunc ? json_string(image->id) :
-				   json_stringn(digest_hex(image->id), SHORT_ID);
+	json_t *id = o->no_trunc ? json_string(image->id)
+				 : json_stringn(digest_hex(image->id), SHORT_ID);
 
 	str_human_ago(image->created_s, o->now_s, ago);
 	str_human_bytes(image->size_bytes, size);
@@ -104,8 +104,8 @@ static int add_rows(struct images *o, const struct store_image *image)
 		if (!repository)
 			return -ENOMEM;
 		if (passes(o, image, repository, ref.tag ? ref.tag : NONE) &&
-		    json_array_append_new(o->rows, row(o, image, repository,
-						       ref.tag ? ref.tag : NONE)) < 0)
+		    json_array_append_new(o->rows,
+					  row(o, image, repository, ref.tag ? ref.tag : NONE)) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -149,11 +149,13 @@ int cmd_images(struct cli *cli, int argc, char **argv)
 		{ "REPOSITORY", "Repository" }, { "TAG", "Tag" },   { "IMAGE ID", "ID" },
 		{ "CREATED", "CreatedSince" },	{ "SIZE", "Size" }, { 0 }
 	};
-	static const struct cli_column with_digest[] = {
-		{ "REPOSITORY", "Repository" }, { "TAG", "Tag" },	   { "DIGEST", "Digest" },
-		{ "IMAGE ID", "ID" },		{ "CREATED", "CreatedSince" }, { "SIZE", "Size" },
-		{ 0 }
-	};
+	static const struct cli_column with_digest[] = { { "REPOSITORY", "Repository" },
+							 { "TAG", "Tag" },
+							 { "DIGEST", "Digest" },
+							 { "IMAGE ID", "ID" },
+							 { "CREATED", "CreatedSince" },
+							 { "SIZE", "Size" },
+							 { 0 } };
 	struct images o = { .now_s = (int64_t)time(NULL) };
 	struct cli_list list = { .quiet_key = "ID" };
 	bool digests = false;

@@ -13,10 +13,10 @@ static json_t *facts_json(const struct host_fact *facts, size_t n)
 	json_t *all = json_array();
 
 	for (size_t i = 0; i < n; i++)
-		json_array_append_new(all,
-				      json_pack("{s:s, s:s, s:s, s:s, s:s}", "Topic", facts[i].topic,
-						"Name", facts[i].name, "State", levels[facts[i].level],
-						"Value", facts[i].value, "Advice", facts[i].advice));
+		json_array_append_new(all, json_pack("{s:s, s:s, s:s, s:s, s:s}", "Topic",
+						     facts[i].topic, "Name", facts[i].name, "State",
+						     levels[facts[i].level], "Value",
+						     facts[i].value, "Advice", facts[i].advice));
 	return all;
 }
 
@@ -25,15 +25,19 @@ int cmd_info(struct cli *cli, int argc, char **argv)
 	const char *format = NULL;
 	bool json = false;
 	const struct cli_option options[] = {
-		{ 'f', "format", CLI_STRING, &format, "TEMPLATE", "Print each fact with a template (Topic, Name, State, Value, Advice)", NULL, false },
+		{ 'f', "format", CLI_STRING, &format, "TEMPLATE",
+		  "Print each fact with a template (Topic, Name, State, Value, Advice)", NULL,
+		  false },
 		{ 0, "json", CLI_FLAG, &json, NULL, "Print a JSON array", NULL, false },
 		{ 0 },
 	};
-	const struct cli_usage usage = { .name = "info",
-					 .synopsis = "[OPTIONS]",
-					 .summary = "Show what this host can do",
-					 .examples = "  proa info\n  proa info --format '{{.Name}}: {{.Value}}'\n",
-					 .options = options };
+	const struct cli_usage usage = {
+		.name = "info",
+		.synopsis = "[OPTIONS]",
+		.summary = "Show what this host can do",
+		.examples = "  proa info\n  proa info --format '{{.Name}}: {{.Value}}'\n",
+		.options = options
+	};
 	struct host_fact facts[HOST_FACTS_MAX];
 	struct err err = ERR_INIT;
 	struct store *s;

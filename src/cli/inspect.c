@@ -25,12 +25,13 @@ static json_t *state_json(const struct container *c)
 	bool running = c->status == CONTAINER_RUNNING;
 
 	return json_pack("{s:s, s:b, s:i, s:i, s:o, s:o}", "Status",
-			 running			     ? "running" :
-			 c->status == CONTAINER_EXITED ? "exited" :
-			 c->status == CONTAINER_DEAD   ? "dead" :
-							       "created",
-			 "Running", running, "Pid", running ? (int)c->pid : 0, "ExitCode", c->exit_code,
-			 "StartedAt", time_json(c->started_s), "FinishedAt", time_json(c->finished_s));
+			 running			 ? "running"
+			 : c->status == CONTAINER_EXITED ? "exited"
+			 : c->status == CONTAINER_DEAD	 ? "dead"
+							 : "created",
+			 "Running", running, "Pid", running ? (int)c->pid : 0, "ExitCode",
+			 c->exit_code, "StartedAt", time_json(c->started_s), "FinishedAt",
+			 time_json(c->finished_s));
 }
 
 static json_t *copy(const struct container *c, const char *key)
@@ -46,17 +47,18 @@ static json_t *container_json(const struct container *c)
 	json_t *args = json_from_strv(c->command && c->command[0] ? c->command + 1 : NULL);
 
 	return json_pack(
-		"{s:s, s:o, s:s?, s:o, s:o, s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "Id", c->id, "Created",
-		time_json(c->created_s), "Path", c->command ? c->command[0] : NULL, "Args", args, "State",
-		state_json(c), "Image", c->image_id, "Name", c->name, "Isolation", c->isolation, "LogPath",
-		log ? log : "", "Mounts", copy(c, "mounts"), "HostConfig",
+		"{s:s, s:o, s:s?, s:o, s:o, s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "Id", c->id,
+		"Created", time_json(c->created_s), "Path", c->command ? c->command[0] : NULL,
+		"Args", args, "State", state_json(c), "Image", c->image_id, "Name", c->name,
+		"Isolation", c->isolation, "LogPath", log ? log : "", "Mounts", copy(c, "mounts"),
+		"HostConfig",
 		json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:o}", "NetworkMode", copy(c, "network"),
-			  "Memory", copy(c, "memory"), "NanoCpus", copy(c, "nano_cpus"), "PidsLimit",
-			  copy(c, "pids_limit"), "Privileged", copy(c, "privileged"), "AutoRemove",
-			  c->auto_remove, "ReadonlyRootfs", copy(c, "read_only")),
+			  "Memory", copy(c, "memory"), "NanoCpus", copy(c, "nano_cpus"),
+			  "PidsLimit", copy(c, "pids_limit"), "Privileged", copy(c, "privileged"),
+			  "AutoRemove", c->auto_remove, "ReadonlyRootfs", copy(c, "read_only")),
 		"Config",
-		json_pack("{s:o, s:o, s:s, s:o}", "Hostname", copy(c, "hostname"), "Tty", copy(c, "tty"),
-			  "Image", c->image_name, "Labels", copy(c, "labels")));
+		json_pack("{s:o, s:o, s:s, s:o}", "Hostname", copy(c, "hostname"), "Tty",
+			  copy(c, "tty"), "Image", c->image_name, "Labels", copy(c, "labels")));
 }
 
 /* -ENOENT when there is none. */
@@ -94,7 +96,8 @@ static int find(struct store *s, const char *name, const char *type, json_t **re
 	if (r == -ENOENT && (any || !strcmp(type, "image")))
 		r = find_image(s, name, ret, err);
 	if (r == -ENOENT && any)
-		return err_set(err, ENOENT, "nothing is called \"%s\": no container, machine or image", name);
+		return err_set(err, ENOENT,
+			       "nothing is called \"%s\": no container, machine or image", name);
 	return r;
 }
 
@@ -102,18 +105,21 @@ int cmd_inspect(struct cli *cli, int argc, char **argv)
 {
 	const char *format = NULL, *type = NULL;
 	const struct cli_option options[] = {
-		{ 'f', "format", CLI_STRING, &format, "TEMPLATE", "Print with a template, such as {{.State.Pid}}", NULL, false },
+		{ 'f', "format", CLI_STRING, &format, "TEMPLATE",
+		  "Print with a template, such as {{.State.Pid}}", NULL, false },
 		{ 0, "type", CLI_STRING, &type, "TYPE", "container or image", NULL, false },
 		{ 0 },
 	};
-	const struct cli_usage usage = { .name = "inspect",
-					 .synopsis = "[OPTIONS] NAME [NAME...]",
-					 .summary = "Show everything about an image, container or machine",
-					 .examples = "  proa inspect debian:12\n"
-						     "  proa inspect -f '{{.State.Pid}}' web\n",
-					 .options = options,
-					 .min_args = 1,
-					 .max_args = -1 };
+	const struct cli_usage usage = {
+		.name = "inspect",
+		.synopsis = "[OPTIONS] NAME [NAME...]",
+		.summary = "Show everything about an image, container or machine",
+		.examples = "  proa inspect debian:12\n"
+			    "  proa inspect -f '{{.State.Pid}}' web\n",
+		.options = options,
+		.min_args = 1,
+		.max_args = -1
+	};
 	_cleanup_json_ json_t *all = json_array();
 	struct err err = ERR_INIT;
 	struct store *s;

@@ -25,16 +25,19 @@ int cmd_kill(struct cli *cli, int argc, char **argv)
 {
 	int signo = SIGKILL;
 	const struct cli_option options[] = {
-		{ 's', "signal", CLI_CALL, &signo, "SIGNAL", "Which signal (default KILL)", set_signal, false },
+		{ 's', "signal", CLI_CALL, &signo, "SIGNAL", "Which signal (default KILL)",
+		  set_signal, false },
 		{ 0 },
 	};
-	const struct cli_usage usage = { .name = "kill",
-					 .synopsis = "[OPTIONS] CONTAINER [CONTAINER...]",
-					 .summary = "Send a signal to the first process of containers and machines",
-					 .examples = "  proa kill web\n  proa kill -s HUP web\n",
-					 .options = options,
-					 .min_args = 1,
-					 .max_args = -1 };
+	const struct cli_usage usage = {
+		.name = "kill",
+		.synopsis = "[OPTIONS] CONTAINER [CONTAINER...]",
+		.summary = "Send a signal to the first process of containers and machines",
+		.examples = "  proa kill web\n  proa kill -s HUP web\n",
+		.options = options,
+		.min_args = 1,
+		.max_args = -1
+	};
 	int code = cli_parse(&usage, &argc, argv);
 
 	return code >= 0 ? code : cli_each_container(cli, argc, argv, kill_one, &signo);

@@ -41,8 +41,10 @@ static int set_time(void *data, const char *value, struct err *err)
 	for (; *p; p = end + 1) {
 		n = strtoll(p, &end, 10);
 		if (end == p || n < 0 || !strchr("smhd", *end) || !*end)
-			return err_set(err, EINVAL, "\"%s\" is not a time: use 2026-01-31T12:00:00Z, "
-						    "seconds since 1970, or 10m, 2h for that long ago", value);
+			return err_set(err, EINVAL,
+				       "\"%s\" is not a time: use 2026-01-31T12:00:00Z, "
+				       "seconds since 1970, or 10m, 2h for that long ago",
+				       value);
 		total += n * (*end == 's' ? 1 : *end == 'm' ? 60 : *end == 'h' ? 3600 : 86400);
 	}
 	*ret = time(NULL) - total;
@@ -54,17 +56,21 @@ int cmd_logs(struct cli *cli, int argc, char **argv)
 	struct log_reading o = { .tail = -1, .alive = still_runs };
 	const char *tail = "all";
 	const struct cli_option options[] = {
-		{ 'f', "follow", CLI_FLAG, &o.follow, NULL, "Go on printing until it ends", NULL, false },
+		{ 'f', "follow", CLI_FLAG, &o.follow, NULL, "Go on printing until it ends", NULL,
+		  false },
 		{ 0, "since", CLI_CALL, &o.since_s, "TIME", "From this time on", set_time, false },
-		{ 'n', "tail", CLI_STRING, &tail, "N", "Only the last N lines (default all)", NULL, false },
-		{ 't', "timestamps", CLI_FLAG, &o.timestamps, NULL, "Print when each line was written", NULL, false },
+		{ 'n', "tail", CLI_STRING, &tail, "N", "Only the last N lines (default all)", NULL,
+		  false },
+		{ 't', "timestamps", CLI_FLAG, &o.timestamps, NULL,
+		  "Print when each line was written", NULL, false },
 		{ 0, "until", CLI_CALL, &o.until_s, "TIME", "Up to this time", set_time, false },
 		{ 0 },
 	};
 	const struct cli_usage usage = { .name = "logs",
 					 .synopsis = "[OPTIONS] CONTAINER",
 					 .summary = "Show what a container or machine has printed",
-					 .examples = "  proa logs web\n  proa logs -f --tail 10 web\n",
+					 .examples =
+						 "  proa logs web\n  proa logs -f --tail 10 web\n",
 					 .options = options,
 					 .min_args = 1,
 					 .max_args = 1 };

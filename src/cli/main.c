@@ -16,9 +16,11 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{ "run", cmd_run, "Run a command from an image, as a container or (--vm) a machine", "Run" },
+	{ "run", cmd_run, "Run a command from an image, as a container or (--vm) a machine",
+	  "Run" },
 	{ "exec", cmd_exec, "Run a further command in a running container or machine", NULL },
-	{ "compare", cmd_compare, "Run an image both ways and show what the difference costs", NULL },
+	{ "compare", cmd_compare, "Run an image both ways and show what the difference costs",
+	  NULL },
 	{ "ps", cmd_ps, "List containers and machines", "Look and end" },
 	{ "logs", cmd_logs, "Show the output of a container or machine", NULL },
 	{ "stop", cmd_stop, "Stop containers and machines", NULL },
@@ -124,8 +126,10 @@ static int parse_globals(struct cli *cli, int argc, char **argv)
 			   !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")))
 			return i;
 		if (!n) {
-			fprintf(stderr, "proa: unknown option %s before the command\n"
-					"See 'proa --help'.\n", argv[i]);
+			fprintf(stderr,
+				"proa: unknown option %s before the command\n"
+				"See 'proa --help'.\n",
+				argv[i]);
 			return -1;
 		}
 		i += n;

@@ -18,7 +18,8 @@ int cli_fail(const struct err *err)
 	const char *rest = strchr(err->msg, '\n');
 	struct err first = *err;
 
-	/* what an image or a guest said must not move the cursor; a dead machine's last lines follow */
+	/* what an image or a guest said must not move the cursor; a dead machine's last lines
+	 * follow */
 	first.msg[strcspn(first.msg, "\n")] = 0;
 	fflush(stdout);
 	fprintf(stderr, "proa: %s\n", str_quote(first.msg, line, sizeof(line)));
@@ -160,7 +161,8 @@ static int parse_long(const struct cli_usage *u, char **argv, struct err *err)
 		return r < 0 ? r : 1;
 	}
 	if (!argv[1])
-		return err_set(err, EINVAL, "--%s needs a value: --%s %s", o->name, o->name, o->meta);
+		return err_set(err, EINVAL, "--%s needs a value: --%s %s", o->name, o->name,
+			       o->meta);
 	r = set_value(o, argv[1], err);
 	return r < 0 ? r : 2;
 }

@@ -87,8 +87,8 @@ static json_t *row(const struct container *c, bool whole, int64_t now)
 	return json_pack("{s:s#, s:s, s:s?, s:s, s:s?, s:s, s:s, s:s, s:o}", "ID", c->id,
 			 whole ? 64 : 12, "Image", c->image_name, "Command", quoted, "RunningFor",
 			 str_human_ago(c->created_s, now, ago), "Status", status, "State",
-			 status_name(c->status), "Isolation", c->isolation, "Names", c->name, "Labels",
-			 labels_text(c));
+			 status_name(c->status), "Isolation", c->isolation, "Names", c->name,
+			 "Labels", labels_text(c));
 }
 
 /* --filter KEY=VALUE: name (part of it), id (prefix), status, label, isolation. */
@@ -102,8 +102,10 @@ static int check_filters(char *const *filters, struct err *err)
 		for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 			ok |= str_starts(*filters, known[i]);
 		if (!ok)
-			return err_set(err, EINVAL, "--filter %s: known are name=, id=, status=, label= "
-						    "and isolation=", *filters);
+			return err_set(err, EINVAL,
+				       "--filter %s: known are name=, id=, status=, label= "
+				       "and isolation=",
+				       *filters);
 	}
 	return 0;
 }
@@ -126,7 +128,8 @@ static bool matches(const struct container *c, char *const *filters)
 			_cleanup_free_ char *key = strndup(value, strcspn(value, "="));
 			const char *want = strchr(value, '=');
 			const char *have =
-				key ? json_get_str(json_object_get(c->config, "labels"), key) : NULL;
+				key ? json_get_str(json_object_get(c->config, "labels"), key)
+				    : NULL;
 
 			ok = have && (!want || !strcmp(have, want + 1));
 		}
@@ -139,27 +142,31 @@ static bool matches(const struct container *c, char *const *filters)
 int cmd_ps(struct cli *cli, int argc, char **argv)
 {
 	static const struct cli_column columns[] = {
-		{ "CONTAINER ID", "ID" }, { "IMAGE", "Image" },	  { "COMMAND", "Command" },
+		{ "CONTAINER ID", "ID" },    { "IMAGE", "Image" },   { "COMMAND", "Command" },
 		{ "CREATED", "RunningFor" }, { "STATUS", "Status" }, { "ISOLATION", "Isolation" },
-		{ "NAMES", "Names" },	  { NULL, NULL },
+		{ "NAMES", "Names" },	     { NULL, NULL },
 	};
 	struct cli_list list = { .columns = columns, .quiet_key = "ID" };
 	bool all = false, whole = false;
 	char **filters = NULL;
 	const struct cli_option options[] = {
 		{ 'a', "all", CLI_FLAG, &all, NULL, "Also those that have ended", NULL, false },
-		{ 'f', "filter", CLI_LIST, &filters, "KEY=VALUE", "Only those with this name, id, status, label or isolation", NULL, false },
-		{ 0, "format", CLI_STRING, &list.format, "TEMPLATE", "Print with a template, or \"json\"", NULL, false },
+		{ 'f', "filter", CLI_LIST, &filters, "KEY=VALUE",
+		  "Only those with this name, id, status, label or isolation", NULL, false },
+		{ 0, "format", CLI_STRING, &list.format, "TEMPLATE",
+		  "Print with a template, or \"json\"", NULL, false },
 		{ 0, "json", CLI_FLAG, &list.json, NULL, "Print a JSON array", NULL, false },
 		{ 0, "no-trunc", CLI_FLAG, &whole, NULL, "Do not shorten", NULL, false },
 		{ 'q', "quiet", CLI_FLAG, &list.quiet, NULL, "Print IDs only", NULL, false },
 		{ 0 },
 	};
-	const struct cli_usage usage = { .name = "ps",
-					 .synopsis = "[OPTIONS]",
-					 .summary = "List containers and machines",
-					 .examples = "  proa ps -a\n  proa ps --format '{{.Names}} {{.Status}}'\n",
-					 .options = options };
+	const struct cli_usage usage = {
+		.name = "ps",
+		.synopsis = "[OPTIONS]",
+		.summary = "List containers and machines",
+		.examples = "  proa ps -a\n  proa ps --format '{{.Names}} {{.Status}}'\n",
+		.options = options
+	};
 	_cleanup_json_ json_t *rows = json_array();
 	struct container *found = NULL;
 	struct err err = ERR_INIT;

@@ -17,7 +17,8 @@ int cmd_rm(struct cli *cli, int argc, char **argv)
 	};
 	const struct cli_usage usage = { .name = "rm",
 					 .synopsis = "[OPTIONS] CONTAINER [CONTAINER...]",
-					 .summary = "Remove containers and machines that have ended",
+					 .summary =
+						 "Remove containers and machines that have ended",
 					 .examples = "  proa rm web\n  proa rm -f $(proa ps -aq)\n",
 					 .options = options,
 					 .min_args = 1,

@@ -23,9 +23,10 @@ struct run_flags {
 static void run_flags_done(struct run_flags *f)
 {
 	struct plan_options *o = &f->run.plan;
-	char **const lists[] = { o->tmpfs,   o->volumes, o->mounts, o->cap_add,	   o->cap_drop,
-				 o->ulimits, o->groups,	 o->env,    f->run.labels, f->run.devices,
-				 f->env,     f->env_files, f->security_opts };
+	char **const lists[] = { o->tmpfs,	  o->volumes,	  o->mounts, o->cap_add,
+				 o->cap_drop,	  o->ulimits,	  o->groups, o->env,
+				 f->run.labels,	  f->run.devices, f->env,    f->env_files,
+				 f->security_opts };
 
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		strv_free(lists[i]);
@@ -37,14 +38,17 @@ static int set_security(struct run_flags *f, struct err *err)
 		if (!strcmp(*v, "no-new-privileges") || !strcmp(*v, "no-new-privileges=true") ||
 		    !strcmp(*v, "no-new-privileges:true"))
 			f->run.plan.no_new_privs = true;
-		else if (!strcmp(*v, "no-new-privileges=false") || !strcmp(*v, "no-new-privileges:false"))
+		else if (!strcmp(*v, "no-new-privileges=false") ||
+			 !strcmp(*v, "no-new-privileges:false"))
 			f->run.plan.no_new_privs = false;
 		else if (str_starts(*v, "seccomp=") || str_starts(*v, "seccomp:"))
 			f->run.seccomp = *v + strlen("seccomp=");
 		else
-			return err_set(err, EOPNOTSUPP,
-				       "--security-opt %s: not available; known are no-new-privileges, "
-				       "seccomp=FILE and seccomp=unconfined", *v);
+			return err_set(
+				err, EOPNOTSUPP,
+				"--security-opt %s: not available; known are no-new-privileges, "
+				"seccomp=FILE and seccomp=unconfined",
+				*v);
 	}
 	return 0;
 }
@@ -53,11 +57,14 @@ static int set_isolation(struct run_flags *f, struct err *err)
 {
 	struct plan_options *o = &f->run.plan;
 
-	if (f->isolation && strcmp(f->isolation, "container") != 0 && strcmp(f->isolation, "vm") != 0)
-		return err_set(err, EINVAL, "--isolation takes container or vm, not \"%s\"", f->isolation);
+	if (f->isolation && strcmp(f->isolation, "container") != 0 &&
+	    strcmp(f->isolation, "vm") != 0)
+		return err_set(err, EINVAL, "--isolation takes container or vm, not \"%s\"",
+			       f->isolation);
 	if (f->vm && f->isolation && strcmp(f->isolation, "vm") != 0)
 		return err_set(err, EINVAL, "--vm contradicts --isolation %s", f->isolation);
-	o->isolation = f->vm || (f->isolation && !strcmp(f->isolation, "vm")) ? PLAN_VM : PLAN_CONTAINER;
+	o->isolation =
+		f->vm || (f->isolation && !strcmp(f->isolation, "vm")) ? PLAN_VM : PLAN_CONTAINER;
 	if (o->kernel && o->isolation != PLAN_VM)
 		return err_set(err, EINVAL,
 			       "--kernel needs --vm: a container runs on the kernel of this host");
@@ -80,8 +87,9 @@ static int finish(struct run_flags *f, char **argv, struct err *err)
 	if (o->pids_limit < -1)
 		return err_set(err, EINVAL, "--pids-limit takes a number, or -1 for no limit");
 	if (o->terminal && o->interactive && !isatty(STDIN_FILENO))
-		return err_set(err, ENOTTY,
-			       "-t: standard input is not a terminal; leave -t out to use pipes or files");
+		return err_set(
+			err, ENOTTY,
+			"-t: standard input is not a terminal; leave -t out to use pipes or files");
 	if (o->terminal)
 		relay_terminal_size(&o->rows, &o->cols);
 	f->run.image = argv[0];
@@ -95,39 +103,68 @@ int cmd_run(struct cli *cli, int argc, char **argv)
 	struct plan_options *o = &f.run.plan;
 	const struct cli_option options[] = {
 		{ 0, "cap-add", CLI_LIST, &o->cap_add, "CAP", "Add a capability", NULL, false },
-		{ 0, "cap-drop", CLI_LIST, &o->cap_drop, "CAP", "Take a capability away", NULL, false },
+		{ 0, "cap-drop", CLI_LIST, &o->cap_drop, "CAP", "Take a capability away", NULL,
+		  false },
 		{ 0, "cpus", CLI_STRING, &f.cpus, "N", "Number of CPUs, such as 1.5", NULL, false },
-		{ 0, "cpuset-cpus", CLI_STRING, &o->cpuset_cpus, "LIST", "CPUs to run on (0-3, 0,1)", NULL, false },
-		{ 0, "device", CLI_LIST, &f.run.devices, "HOST[:PATH[:rwm]]", "Give a device of the host", NULL, false },
-		{ 0, "entrypoint", CLI_STRING, &o->entrypoint, "CMD", "Replace the image's entrypoint", NULL, false },
-		{ 'e', "env", CLI_LIST, &f.env, "NAME[=VALUE]", "Set an environment variable", NULL, false },
-		{ 0, "env-file", CLI_LIST, &f.env_files, "FILE", "Read environment variables from a file", NULL, false },
-		{ 0, "group-add", CLI_LIST, &o->groups, "GROUP", "Add a group to the user's", NULL, false },
-		{ 0, "hostname", CLI_STRING, &o->hostname, "NAME", "Host name inside", NULL, false },
-		{ 0, "init", CLI_FLAG, &o->init, NULL, "Run the command under a process 1 that reaps and forwards signals", NULL, false },
-		{ 'i', "interactive", CLI_FLAG, &o->interactive, NULL, "Pass standard input on", NULL, false },
-		{ 0, "isolation", CLI_STRING, &f.isolation, "HOW", "container (shares this kernel) or vm (own kernel)", NULL, false },
-		{ 0, "kernel", CLI_STRING, &o->kernel, "NAME", "Kernel of the machine (proa kernel ls)", NULL, false },
+		{ 0, "cpuset-cpus", CLI_STRING, &o->cpuset_cpus, "LIST",
+		  "CPUs to run on (0-3, 0,1)", NULL, false },
+		{ 0, "device", CLI_LIST, &f.run.devices, "HOST[:PATH[:rwm]]",
+		  "Give a device of the host", NULL, false },
+		{ 0, "entrypoint", CLI_STRING, &o->entrypoint, "CMD",
+		  "Replace the image's entrypoint", NULL, false },
+		{ 'e', "env", CLI_LIST, &f.env, "NAME[=VALUE]", "Set an environment variable", NULL,
+		  false },
+		{ 0, "env-file", CLI_LIST, &f.env_files, "FILE",
+		  "Read environment variables from a file", NULL, false },
+		{ 0, "group-add", CLI_LIST, &o->groups, "GROUP", "Add a group to the user's", NULL,
+		  false },
+		{ 0, "hostname", CLI_STRING, &o->hostname, "NAME", "Host name inside", NULL,
+		  false },
+		{ 0, "init", CLI_FLAG, &o->init, NULL,
+		  "Run the command under a process 1 that reaps and forwards signals", NULL,
+		  false },
+		{ 'i', "interactive", CLI_FLAG, &o->interactive, NULL, "Pass standard input on",
+		  NULL, false },
+		{ 0, "isolation", CLI_STRING, &f.isolation, "HOW",
+		  "container (shares this kernel) or vm (own kernel)", NULL, false },
+		{ 0, "kernel", CLI_STRING, &o->kernel, "NAME",
+		  "Kernel of the machine (proa kernel ls)", NULL, false },
 		{ 'l', "label", CLI_LIST, &f.run.labels, "KEY=VALUE", "Set a label", NULL, false },
-		{ 'm', "memory", CLI_BYTES, &o->memory_bytes, "SIZE", "Memory limit; the size of a machine's memory", NULL, false },
-		{ 0, "mount", CLI_LIST, &o->mounts, "SPEC", "type=bind,source=,target=[,readonly] or type=tmpfs,target=", NULL, false },
-		{ 0, "name", CLI_STRING, &o->name, "NAME", "Name of the container or machine", NULL, false },
-		{ 0, "network", CLI_STRING, &o->network, "NET", "none (default) or host", NULL, false },
+		{ 'm', "memory", CLI_BYTES, &o->memory_bytes, "SIZE",
+		  "Memory limit; the size of a machine's memory", NULL, false },
+		{ 0, "mount", CLI_LIST, &o->mounts, "SPEC",
+		  "type=bind,source=,target=[,readonly] or type=tmpfs,target=", NULL, false },
+		{ 0, "name", CLI_STRING, &o->name, "NAME", "Name of the container or machine", NULL,
+		  false },
+		{ 0, "network", CLI_STRING, &o->network, "NET", "none (default) or host", NULL,
+		  false },
 		{ 0, "net", CLI_STRING, &o->network, "NET", "", NULL, true },
-		{ 0, "pids-limit", CLI_I64, &o->pids_limit, "N", "Most processes at a time", NULL, false },
-		{ 0, "probe", CLI_STRING, &o->probe, "WHAT", "Measure instead of running the command (for compare)", NULL, true },
-		{ 0, "privileged", CLI_FLAG, &o->privileged, NULL, "All capabilities and devices, nothing hidden", NULL, false },
-		{ 0, "read-only", CLI_FLAG, &o->read_only, NULL, "Make the root file system read-only", NULL, false },
+		{ 0, "pids-limit", CLI_I64, &o->pids_limit, "N", "Most processes at a time", NULL,
+		  false },
+		{ 0, "probe", CLI_STRING, &o->probe, "WHAT",
+		  "Measure instead of running the command (for compare)", NULL, true },
+		{ 0, "privileged", CLI_FLAG, &o->privileged, NULL,
+		  "All capabilities and devices, nothing hidden", NULL, false },
+		{ 0, "read-only", CLI_FLAG, &o->read_only, NULL,
+		  "Make the root file system read-only", NULL, false },
 		{ 0, "rm", CLI_FLAG, &o->auto_remove, NULL, "Remove it when it ends", NULL, false },
-		{ 0, "security-opt", CLI_LIST, &f.security_opts, "OPT", "no-new-privileges, seccomp=FILE, seccomp=unconfined", NULL, false },
-		{ 0, "tmpfs", CLI_LIST, &o->tmpfs, "PATH[:OPTS]", "Mount a tmpfs (size=64m,mode=1777,exec)", NULL, false },
+		{ 0, "security-opt", CLI_LIST, &f.security_opts, "OPT",
+		  "no-new-privileges, seccomp=FILE, seccomp=unconfined", NULL, false },
+		{ 0, "tmpfs", CLI_LIST, &o->tmpfs, "PATH[:OPTS]",
+		  "Mount a tmpfs (size=64m,mode=1777,exec)", NULL, false },
 		{ 't', "tty", CLI_FLAG, &o->terminal, NULL, "Give it a terminal", NULL, false },
-		{ 0, "ulimit", CLI_LIST, &o->ulimits, "NAME=SOFT[:HARD]", "Set a resource limit", NULL, false },
-		{ 'u', "user", CLI_STRING, &o->user, "USER[:GROUP]", "User and group, by name or number", NULL, false },
-		{ 0, "userns", CLI_STRING, &o->userns, "HOW", "auto (users of its own, mapped to unused ids of the host) or host", NULL, false },
+		{ 0, "ulimit", CLI_LIST, &o->ulimits, "NAME=SOFT[:HARD]", "Set a resource limit",
+		  NULL, false },
+		{ 'u', "user", CLI_STRING, &o->user, "USER[:GROUP]",
+		  "User and group, by name or number", NULL, false },
+		{ 0, "userns", CLI_STRING, &o->userns, "HOW",
+		  "auto (users of its own, mapped to unused ids of the host) or host", NULL,
+		  false },
 		{ 0, "vm", CLI_FLAG, &f.vm, NULL, "Short for --isolation vm", NULL, false },
-		{ 'v', "volume", CLI_LIST, &o->volumes, "HOST:PATH[:ro]", "Mount a directory or file of the host", NULL, false },
-		{ 'w', "workdir", CLI_STRING, &o->workdir, "PATH", "Working directory inside", NULL, false },
+		{ 'v', "volume", CLI_LIST, &o->volumes, "HOST:PATH[:ro]",
+		  "Mount a directory or file of the host", NULL, false },
+		{ 'w', "workdir", CLI_STRING, &o->workdir, "PATH", "Working directory inside", NULL,
+		  false },
 		{ 0 },
 	};
 	const struct cli_usage usage = {

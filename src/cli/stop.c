@@ -12,16 +12,19 @@ int cmd_stop(struct cli *cli, int argc, char **argv)
 {
 	uint32_t timeout_s = 10;
 	const struct cli_option options[] = {
-		{ 't', "time", CLI_U32, &timeout_s, "SECONDS", "Kill it after this long (default 10)", NULL, false },
+		{ 't', "time", CLI_U32, &timeout_s, "SECONDS",
+		  "Kill it after this long (default 10)", NULL, false },
 		{ 0 },
 	};
-	const struct cli_usage usage = { .name = "stop",
-					 .synopsis = "[OPTIONS] CONTAINER [CONTAINER...]",
-					 .summary = "Stop containers and machines: their stop signal, then a kill",
-					 .examples = "  proa stop web\n  proa stop -t 2 $(proa ps -q)\n",
-					 .options = options,
-					 .min_args = 1,
-					 .max_args = -1 };
+	const struct cli_usage usage = {
+		.name = "stop",
+		.synopsis = "[OPTIONS] CONTAINER [CONTAINER...]",
+		.summary = "Stop containers and machines: their stop signal, then a kill",
+		.examples = "  proa stop web\n  proa stop -t 2 $(proa ps -q)\n",
+		.options = options,
+		.min_args = 1,
+		.max_args = -1
+	};
 	int code = cli_parse(&usage, &argc, argv);
 
 	return code >= 0 ? code : cli_each_container(cli, argc, argv, stop_one, &timeout_s);

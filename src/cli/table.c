@@ -2,8 +2,8 @@
 /*
  * Lists for people and for scripts, from the same rows: an aligned table, a template, JSON.
  *
- * The template language is the part of Go's text/template that scripts use with docker ps and docker
- * images: field paths, `json`, `index`, `len`, `println`-less text, and the "table " prefix.
+ * The template language is the part of Go's text/template that scripts use with docker ps and
+ * docker images: field paths, `json`, `index`, `len`, `println`-less text, and the "table " prefix.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -104,23 +104,24 @@ static int action(struct str_buf *out, char *text, const json_t *object, struct 
 	if (n == 2 && !strcmp(words[0], "len")) {
 		v = lookup(object, words[1]);
 		str_buf_printf(out, "%zu",
-			       json_is_array(v)    ? json_array_size(v) :
-			       json_is_object(v)   ? json_object_size(v) :
-						     json_string_length(v));
+			       json_is_array(v)	   ? json_array_size(v)
+			       : json_is_object(v) ? json_object_size(v)
+						   : json_string_length(v));
 		return 0;
 	}
 	if (n >= 3 && !strcmp(words[0], "index")) {
 		v = lookup(object, words[1]);
 		for (int i = 2; i < n; i++)
-			v = json_is_array(v) ? json_array_get(v, strtoul(words[i], NULL, 10)) :
-					       json_object_get(v, words[i]);
+			v = json_is_array(v) ? json_array_get(v, strtoul(words[i], NULL, 10))
+					     : json_object_get(v, words[i]);
 		add_value(out, v, false);
 		return 0;
 	}
-	return err_set(err, EINVAL,
-		       "--format: \"{{%s …}}\" is not understood; known are {{.Field}}, {{json .}}, "
-		       "{{len .Field}} and {{index .Field \"key\"}}",
-		       n ? words[0] : "");
+	return err_set(
+		err, EINVAL,
+		"--format: \"{{%s …}}\" is not understood; known are {{.Field}}, {{json .}}, "
+		"{{len .Field}} and {{index .Field \"key\"}}",
+		n ? words[0] : "");
 }
 
 static int expand(struct str_buf *out, const char *format, const json_t *object, struct err *err)
@@ -163,7 +164,8 @@ int cli_print_template(const char *format, const json_t *object, struct err *err
 	return r;
 }
 
-/* How many columns of a terminal a UTF-8 text takes (one each character: enough for what we print). */
+/* How many columns of a terminal a UTF-8 text takes (one each character: enough for what we print).
+ */
 static size_t text_width(const char *s, size_t n)
 {
 	size_t w = 0;
@@ -175,7 +177,8 @@ static size_t text_width(const char *s, size_t n)
 
 #define TABLE_COLUMNS 32
 
-/* Prints lines of tab-separated cells with every column as wide as its widest cell, 3 blanks apart. */
+/* Prints lines of tab-separated cells with every column as wide as its widest cell, 3 blanks apart.
+ */
 static void print_aligned(const char *text)
 {
 	size_t width[TABLE_COLUMNS] = { 0 };
@@ -192,7 +195,8 @@ static void print_aligned(const char *text)
 					width[c] = w;
 				if (pass == 1)
 					printf("%.*s%*s", (int)n, cell,
-					       last || c >= TABLE_COLUMNS ? 0 : (int)(width[c] - w + 3),
+					       last || c >= TABLE_COLUMNS ? 0
+									  : (int)(width[c] - w + 3),
 					       "");
 				if (last)
 					break;
@@ -251,7 +255,8 @@ int cli_print_list(const struct cli_list *list, const json_t *rows, struct err *
 		return 0;
 	}
 	if (!list->format || str_starts(list->format, "table"))
-		return print_table(list, list->format && list->format[5] == ' ' ? list->format + 6 : NULL,
+		return print_table(list,
+				   list->format && list->format[5] == ' ' ? list->format + 6 : NULL,
 				   rows, err);
 	for (i = 0; i < json_array_size(rows); i++) {
 		int r = cli_print_template(list->format, json_array_get(rows, i), err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The container backend: struct backend_ops on this kernel. The guest of a virtual machine uses it as
- * well, for the process inside.
+ * The container backend: struct backend_ops on this kernel. The guest of a virtual machine uses it
+ * as well, for the process inside.
  *
  * A process here is a child of ours with three pipes or a terminal, watched by the loop. It is over
  * when three things are: the child has been reaped, the stage's socket has told how the start went,
@@ -192,7 +192,8 @@ static void note_out_of_memory(struct container_process *p)
 	if (p->is_exec || p->why.errnum || p->code != 128 + SIGKILL || !p->cgroups ||
 	    !p->plan->resources.memory_bytes || !p->cgroups->oom_kills(p->inst->id))
 		return;
-	err_exit(&p->why, ENOMEM, p->code, "killed: it needed more memory than its limit of %s (-m)",
+	err_exit(&p->why, ENOMEM, p->code,
+		 "killed: it needed more memory than its limit of %s (-m)",
 		 str_human_mib(p->plan->resources.memory_bytes, limit));
 }
 
@@ -399,8 +400,8 @@ static int process_start(struct container_process *p, struct launch_spec *spec,
 
 static bool wants_limits(const struct plan_resources *r)
 {
-	return r->memory_bytes || r->cpu_quota_us || r->cpu_shares || r->cpuset_cpus || r->cpuset_mems ||
-	       r->pids_max > 0;
+	return r->memory_bytes || r->cpu_quota_us || r->cpu_shares || r->cpuset_cpus ||
+	       r->cpuset_mems || r->pids_max > 0;
 }
 
 static int container_check(const struct plan *plan, struct err *err)
@@ -409,13 +410,15 @@ static int container_check(const struct plan *plan, struct err *err)
 		return err_set(err, EPERM,
 			       "running a container needs root; run proa as root (sudo proa …)");
 	if ((plan->namespaces & PLAN_NS_USER) && !(plan->namespaces & PLAN_NS_NET))
-		return err_set(err, EOPNOTSUPP,
-			       "--userns auto with --network host: a user namespace cannot mount the "
-			       "/sys of the host's network; use --network none");
+		return err_set(
+			err, EOPNOTSUPP,
+			"--userns auto with --network host: a user namespace cannot mount the "
+			"/sys of the host's network; use --network none");
 	if (wants_limits(&plan->resources) && !cgroup_detect())
-		return err_set(err, EOPNOTSUPP,
-			       "limits (-m, --cpus, --cpuset-cpus, --pids-limit) need cgroups, and none "
-			       "are mounted on " CGROUP_ROOT);
+		return err_set(
+			err, EOPNOTSUPP,
+			"limits (-m, --cpus, --cpuset-cpus, --pids-limit) need cgroups, and none "
+			"are mounted on " CGROUP_ROOT);
 	return 0;
 }
 

@@ -3,7 +3,8 @@
  * Control groups: one group per container, "/proa/ID", in every hierarchy that matters.
  *
  * Two kernels' worth of interface (Documentation/admin-guide/cgroup-v1, cgroup-v2.rst) behind one
- * table of functions; which one is in use is found out by looking at /sys/fs/cgroup, not by version.
+ * table of functions; which one is in use is found out by looking at /sys/fs/cgroup, not by
+ * version.
  */
 #ifndef PROA_CONTAINER_CGROUP_H
 #define PROA_CONTAINER_CGROUP_H
@@ -24,7 +25,8 @@ extern const char *const cgroup_v1_controllers[];
 struct cgroup_ops {
 	const char *name; /* "v1", "v2" */
 	int (*create)(const char *id, const struct plan_resources *limits, struct err *err);
-	/* Moves the calling, single-threaded process into the group. System calls only. 0 or -errno. */
+	/* Moves the calling, single-threaded process into the group. System calls only. 0 or
+	 * -errno. */
 	int (*join)(const char *id);
 	int (*remove)(const char *id, struct err *err);
 	/* How often the kernel's out-of-memory killer struck in the group; 0 when unknown. */

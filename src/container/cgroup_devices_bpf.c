@@ -2,9 +2,9 @@
 /*
  * Device rules as an eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE.
  *
- * The kernel calls it with struct bpf_cgroup_dev_ctx { u32 access_type; u32 major; u32 minor; }, where
- * access_type is (access << 16) | type; it returns 1 to allow. The rules are tried from the last to
- * the first, and the first that matches decides; no match means "denied".
+ * The kernel calls it with struct bpf_cgroup_dev_ctx { u32 access_type; u32 major; u32 minor; },
+ * where access_type is (access << 16) | type; it returns 1 to allow. The rules are tried from the
+ * last to the first, and the first that matches decides; no match means "denied".
  *
  *     r2 = type, r3 = access, r4 = major, r5 = minor
  *     for each rule, last first:
@@ -13,8 +13,8 @@
  *         r0 = allow; exit;
  *     r0 = 0; exit
  *
- * A rule that allows only matches an access it covers wholly; one that denies matches when it covers
- * any part of it.
+ * A rule that allows only matches an access it covers wholly; one that denies matches when it
+ * covers any part of it.
  */
 #include <errno.h>
 #include <linux/bpf.h>

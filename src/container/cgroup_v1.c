@@ -18,7 +18,7 @@
 #include "util/mem.h"
 #include "util/str.h"
 
-const char *const cgroup_v1_controllers[] = { "cpu",	"cpuacct", "cpuset", "memory", "devices",
+const char *const cgroup_v1_controllers[] = { "cpu",	 "cpuacct", "cpuset", "memory", "devices",
 					      "freezer", "blkio",   "pids",   NULL };
 
 /* Opens the controller's hierarchy; -ENOENT when this kernel has none. */
@@ -91,7 +91,8 @@ static int set_memory(int group, const struct plan_resources *l, struct err *err
 		return 0;
 	if (knob_u64(group, "memory.limit_in_bytes", l->memory_bytes, "memory", err) < 0)
 		return -err->errnum;
-	/* memory and swap together: twice the memory, Docker's default; absent without swap accounting */
+	/* memory and swap together: twice the memory, Docker's default; absent without swap
+	 * accounting */
 	(void)knob_u64(group, "memory.memsw.limit_in_bytes", l->memory_bytes * 2, "swap", NULL);
 	return 0;
 }
@@ -163,7 +164,8 @@ static int set_pids(int group, const struct plan_resources *l, struct err *err)
 	return knob_u64(group, "pids.max", (uint64_t)l->pids_max, "process number", err);
 }
 
-/* What to set in which hierarchy, and what needs it: a missing controller is only fatal if asked for. */
+/* What to set in which hierarchy, and what needs it: a missing controller is only fatal if asked
+ * for. */
 static const struct {
 	const char *controller;
 	int (*set)(int group, const struct plan_resources *l, struct err *err);
@@ -260,7 +262,8 @@ static uint64_t v1_oom_kills(const char *id)
 {
 	char path[256];
 
-	snprintf(path, sizeof(path), CGROUP_ROOT "/memory/" CGROUP_PARENT "/%s/memory.oom_control", id);
+	snprintf(path, sizeof(path), CGROUP_ROOT "/memory/" CGROUP_PARENT "/%s/memory.oom_control",
+		 id);
 	return cgroup_read_oom_kills(path);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cgroup v2: one directory "proa/ID" in the one hierarchy; controllers are switched on from the root
- * down (cgroup.subtree_control), and the first process is cloned straight into the group, which
- * costs no migration. Devices are decided by an eBPF program (cgroup_devices_bpf.c).
+ * cgroup v2: one directory "proa/ID" in the one hierarchy; controllers are switched on from the
+ * root down (cgroup.subtree_control), and the first process is cloned straight into the group,
+ * which costs no migration. Devices are decided by an eBPF program (cgroup_devices_bpf.c).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,8 @@
 #include "util/io.h"
 #include "util/mem.h"
 
-/* Switches on, in @dir, what it has of what containers use. Absent controllers are no error here. */
+/* Switches on, in @dir, what it has of what containers use. Absent controllers are no error here.
+ */
 static void enable_controllers(int dir)
 {
 	static const char *const wanted[] = { "+cpu", "+cpuset", "+memory", "+pids", "+io" };
@@ -52,9 +53,10 @@ static int knob(int group, const char *file, const char *text, const char *what,
 	int r = io_write_knob(group, file, text);
 
 	if (r == -ENOENT)
-		return err_set(err, ENOENT,
-			       "set the %s limit: the cgroup controller behind %s is not available here",
-			       what, file);
+		return err_set(
+			err, ENOENT,
+			"set the %s limit: the cgroup controller behind %s is not available here",
+			what, file);
 	if (r < 0)
 		return err_sys(err, -r, "set the %s limit to %s", what, text);
 	return 0;

@@ -2,9 +2,9 @@
 /*
  * From a plan to a running stage.
  *
- * The hot path in system calls: memfd of the stage (create, copy, seal), socketpair, clone3 with all
- * namespaces at once, the child's own move into its cgroups (v1) or none at all (v2, CLONE_INTO_CGROUP),
- * a few dup2 and execveat. The plan follows over the socket.
+ * The hot path in system calls: memfd of the stage (create, copy, seal), socketpair, clone3 with
+ * all namespaces at once, the child's own move into its cgroups (v1) or none at all (v2,
+ * CLONE_INTO_CGROUP), a few dup2 and execveat. The plan follows over the socket.
  *
  * Between clone3 and execveat the child calls nothing but system calls: no malloc, no stdio.
  */
@@ -32,11 +32,11 @@
 #define MFD_EXEC 0x0010U
 #endif
 #ifndef F_ADD_SEALS
-#define F_ADD_SEALS  1033
-#define F_SEAL_SEAL  1
+#define F_ADD_SEALS   1033
+#define F_SEAL_SEAL   1
 #define F_SEAL_SHRINK 2
-#define F_SEAL_GROW  4
-#define F_SEAL_WRITE 8
+#define F_SEAL_GROW   4
+#define F_SEAL_WRITE  8
 #endif
 
 /* A copy of the stage that nobody can write to, whatever rights they get (CVE-2019-5736). */
@@ -70,8 +70,8 @@ static uint64_t clone_namespaces(const struct plan *p)
 		uint32_t plan;
 		uint64_t clone;
 	} map[] = {
-		{ PLAN_NS_PID, CLONE_NEWPID }, { PLAN_NS_NET, CLONE_NEWNET },
-		{ PLAN_NS_IPC, CLONE_NEWIPC }, { PLAN_NS_UTS, CLONE_NEWUTS },
+		{ PLAN_NS_PID, CLONE_NEWPID },	 { PLAN_NS_NET, CLONE_NEWNET },
+		{ PLAN_NS_IPC, CLONE_NEWIPC },	 { PLAN_NS_UTS, CLONE_NEWUTS },
 		{ PLAN_NS_USER, CLONE_NEWUSER },
 	};
 	uint64_t flags = CLONE_NEWNS;
@@ -231,13 +231,14 @@ static int send_full(int sock, const void *bytes, size_t n)
 	return 0;
 }
 
-static int send_plan(const struct launch_spec *spec, int sync, uint32_t source_count, struct err *err)
+static int send_plan(const struct launch_spec *spec, int sync, uint32_t source_count,
+		     struct err *err)
 {
 	_cleanup_free_ uint8_t *payload = NULL;
 	struct stage_start start = { .mode = spec->exec ? STAGE_EXEC : STAGE_RUN };
 	size_t n;
-	int r = spec->exec ? plan_process_encode(spec->exec, &payload, &n) :
-			     plan_encode(spec->plan, &payload, &n);
+	int r = spec->exec ? plan_process_encode(spec->exec, &payload, &n)
+			   : plan_encode(spec->plan, &payload, &n);
 
 	if (r < 0)
 		return err_sys(err, -r, "encode the plan");
@@ -267,7 +268,8 @@ static int write_id_map(pid_t pid, const char *file, const struct plan_idmap *ma
 }
 
 /* Maps the child's user namespace, and lets it go on. */
-static int map_ids(const struct launch_spec *spec, const struct launch *l, int sync, struct err *err)
+static int map_ids(const struct launch_spec *spec, const struct launch *l, int sync,
+		   struct err *err)
 {
 	const struct plan *p = spec->plan;
 	char byte = 0;

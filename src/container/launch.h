@@ -14,13 +14,13 @@ struct plan;
 struct plan_process;
 
 struct launch_spec {
-	const struct plan *plan;          /* the container's */
+	const struct plan *plan;	  /* the container's */
 	const struct plan_process *exec;  /* a further process in it; NULL: its first one */
-	const char *stage;                /* path of proa-init */
-	const char *id;                   /* name of the cgroup */
+	const char *stage;		  /* path of proa-init */
+	const char *id;			  /* name of the cgroup */
 	const struct cgroup_ops *cgroups; /* NULL: none is joined */
-	int target_pidfd;                 /* exec: the container's first process; else -1 */
-	int stdio[3];                     /* the child's ends; all -1 with a terminal */
+	int target_pidfd;		  /* exec: the container's first process; else -1 */
+	int stdio[3];			  /* the child's ends; all -1 with a terminal */
 };
 
 struct launch {
@@ -30,8 +30,9 @@ struct launch {
 };
 
 /*
- * Clones the child and hands it its plan; on return it is under way, and the caller reads launch_next() until it says LAUNCH_RUNNING or LAUNCH_FAILED. The caller owns pidfd,
- * sync_fd and the child, which it must wait for. Does not close spec->stdio.
+ * Clones the child and hands it its plan; on return it is under way, and the caller reads
+ * launch_next() until it says LAUNCH_RUNNING or LAUNCH_FAILED. The caller owns pidfd, sync_fd and
+ * the child, which it must wait for. Does not close spec->stdio.
  */
 int launch_start(const struct launch_spec *spec, struct launch *ret, struct err *err);
 

@@ -13,13 +13,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CPU_ROUNDS	20000000u
-#define MEMORY_BYTES	(32u << 20)
-#define MEMORY_PASSES	4
-#define DISK_BYTES	(16u << 20)
-#define DISK_FILES	200
-#define SYSCALL_ROUNDS	20000
-#define PROCESS_ROUNDS	50
+#define CPU_ROUNDS     20000000u
+#define MEMORY_BYTES   (32u << 20)
+#define MEMORY_PASSES  4
+#define DISK_BYTES     (16u << 20)
+#define DISK_FILES     200
+#define SYSCALL_ROUNDS 20000
+#define PROCESS_ROUNDS 50
 
 static uint64_t now_ns(void)
 {
@@ -47,7 +47,8 @@ static void work_cpu(void)
 /* First touch of every page, then copying between two halves. */
 static void work_memory(void)
 {
-	char *p = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *p = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		       0);
 
 	if (p == MAP_FAILED)
 		return;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Measuring from the inside, for `proa compare`: the stage, with everything applied that a command
- * would have applied, does a piece of work itself instead of executing one. Nothing has to be in the
- * image, and both backends run the same instructions.
+ * would have applied, does a piece of work itself instead of executing one. Nothing has to be in
+ * the image, and both backends run the same instructions.
  */
 #ifndef PROA_CONTAINER_PROBE_H
 #define PROA_CONTAINER_PROBE_H

@@ -33,7 +33,8 @@ _Noreturn void reaper_run(pid_t child)
 		while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 			if (pid != child)
 				continue;
-			/* as a shell: what the others write while they are killed is not waited for */
+			/* as a shell: what the others write while they are killed is not waited for
+			 */
 			_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 		}
 	}

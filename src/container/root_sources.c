@@ -2,10 +2,10 @@
 /*
  * The root and the sources of binds as detached mounts.
  *
- * A detached mount belongs to no mount namespace: it is seen by nobody and goes with its descriptor.
- * With a user namespace the owner makes them, for they need rights over the host's files, and gives
- * each an id map (mount_setattr, MOUNT_ATTR_IDMAP), so that user 0 inside owns what user 0 owns on
- * disk; without one the stage makes them itself.
+ * A detached mount belongs to no mount namespace: it is seen by nobody and goes with its
+ * descriptor. With a user namespace the owner makes them, for they need rights over the host's
+ * files, and gives each an id map (mount_setattr, MOUNT_ATTR_IDMAP), so that user 0 inside owns
+ * what user 0 owns on disk; without one the stage makes them itself.
  */
 #include "container/root_sources.h"
 
@@ -47,12 +47,13 @@ static int open_bind(const struct plan_mount *m, int user_ns, struct err *err)
 		return err_sys(err, errno, "mount \"%s\" on %s", m->source, m->target);
 	if (user_ns >= 0 && set_id_map(fd, recursive, user_ns) < 0)
 		return err_sys(err, errno,
-			       "mount \"%s\" on %s with the ids of the user namespace (does its file system "
+			       "mount \"%s\" on %s with the ids of the user namespace (does its "
+			       "file system "
 			       "support id-mapped mounts?)",
 			       m->source, m->target);
-	attr.propagation = m->flags & PLAN_MOUNT_SHARED ? MS_SHARED :
-			   m->flags & PLAN_MOUNT_SLAVE  ? MS_SLAVE :
-							  MS_PRIVATE;
+	attr.propagation = m->flags & PLAN_MOUNT_SHARED	 ? MS_SHARED
+			   : m->flags & PLAN_MOUNT_SLAVE ? MS_SLAVE
+							 : MS_PRIVATE;
 	if (recursive) {
 		struct mount_attr only = { .propagation = attr.propagation };
 
@@ -74,8 +75,8 @@ static int overlay_set(int fs, const char *key, const char *value)
 }
 
 /*
- * Id-mapped layers go in by descriptor (Linux 6.13). A clone stays a mount only as long as the descriptor
- * that open_tree() gave is open, so all are kept until the overlay is made.
+ * Id-mapped layers go in by descriptor (Linux 6.13). A clone stays a mount only as long as the
+ * descriptor that open_tree() gave is open, so all are kept until the overlay is made.
  */
 struct mapped_layers {
 	int user_ns;
@@ -105,8 +106,9 @@ static int mapped_clone(struct mapped_layers *m, const char *path)
 }
 
 /*
- * The upper layer is not mapped: the kernel writes it as the mounter, root of the host, and what users
- * inside own carries their ids of the host on disk. The root directory itself is given to user 0 inside.
+ * The upper layer is not mapped: the kernel writes it as the mounter, root of the host, and what
+ * users inside own carries their ids of the host on disk. The root directory itself is given to
+ * user 0 inside.
  */
 static int overlay_set_upper(int fs, const struct plan_root *r)
 {
@@ -194,7 +196,8 @@ static int open_overlay(const struct plan_root *r, int user_ns, struct err *err)
 
 	if (fd == -EINVAL && user_ns >= 0)
 		return err_set(err, EOPNOTSUPP,
-			       "--userns auto needs id-mapped overlay layers, which Linux has from 6.13 on");
+			       "--userns auto needs id-mapped overlay layers, which Linux has from "
+			       "6.13 on");
 	if (fd == -EINVAL)
 		fd = overlay_by_string(r);
 	if (fd < 0)
@@ -205,8 +208,7 @@ static int open_overlay(const struct plan_root *r, int user_ns, struct err *err)
 
 static int open_directory_root(const char *path, int user_ns, struct err *err)
 {
-	int fd = sys_open_tree(AT_FDCWD, path,
-			       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	int fd = sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 
 	if (fd < 0 || (user_ns >= 0 && set_id_map(fd, true, user_ns) < 0)) {
 		int r = err_sys(err, errno, "open the root \"%s\"", path);
@@ -226,7 +228,8 @@ void root_sources_done(struct root_sources *s)
 	*s = (struct root_sources)ROOT_SOURCES_INIT;
 }
 
-int root_sources_open(const struct plan *plan, int user_ns, struct root_sources *ret, struct err *err)
+int root_sources_open(const struct plan *plan, int user_ns, struct root_sources *ret,
+		      struct err *err)
 {
 	const struct plan_root *root = &plan->root;
 	int r = 0;
@@ -251,9 +254,9 @@ int root_sources_open(const struct plan *plan, int user_ns, struct root_sources 
 		}
 	}
 	if (r == 0) {
-		ret->root = root->upper || root->lowers[1] ?
-				    open_overlay(root, user_ns, err) :
-				    open_directory_root(root->lowers[0], user_ns, err);
+		ret->root = root->upper || root->lowers[1]
+				    ? open_overlay(root, user_ns, err)
+				    : open_directory_root(root->lowers[0], user_ns, err);
 		r = ret->root < 0 ? ret->root : 0;
 	}
 	if (r < 0)

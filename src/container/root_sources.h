@@ -13,13 +13,17 @@ struct root_sources {
 	size_t count;
 };
 
-#define ROOT_SOURCES_INIT { .root = -1 }
+#define ROOT_SOURCES_INIT                                                                          \
+	{                                                                                          \
+		.root = -1                                                                         \
+	}
 
 /*
- * Opens them, while the host's paths still mean the host's files. @user_ns: a user namespace whose id
- * map the mounts get, or -1. Needs CAP_SYS_ADMIN. On failure nothing is left open.
+ * Opens them, while the host's paths still mean the host's files. @user_ns: a user namespace whose
+ * id map the mounts get, or -1. Needs CAP_SYS_ADMIN. On failure nothing is left open.
  */
-int root_sources_open(const struct plan *plan, int user_ns, struct root_sources *ret, struct err *err);
+int root_sources_open(const struct plan *plan, int user_ns, struct root_sources *ret,
+		      struct err *err);
 void root_sources_done(struct root_sources *s);
 
 #endif

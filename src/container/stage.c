@@ -69,8 +69,10 @@ static int receive_start(struct stage *s, struct err *err)
 		return err_set(err, EPROTO, "the stage got no plan");
 	payload = malloc(start.payload_bytes + 1u);
 	if (!payload)
-		return err_set(err, ENOMEM, "out of memory for a plan of %u bytes", start.payload_bytes);
-	if (io_read_full(STAGE_SYNC_FD, payload, start.payload_bytes) != (ssize_t)start.payload_bytes)
+		return err_set(err, ENOMEM, "out of memory for a plan of %u bytes",
+			       start.payload_bytes);
+	if (io_read_full(STAGE_SYNC_FD, payload, start.payload_bytes) !=
+	    (ssize_t)start.payload_bytes)
 		return err_set(err, EPROTO, "the stage got half a plan");
 	s->mode = start.mode;
 	s->cgroup_version = start.cgroup_version;
@@ -82,7 +84,8 @@ static int receive_start(struct stage *s, struct err *err)
 	return plan_process_decode(payload, start.payload_bytes, &s->plan.process, err);
 }
 
-/* Kernel settings of the plan's namespaces; the root has a writable /proc/sys until paths are hidden. */
+/* Kernel settings of the plan's namespaces; the root has a writable /proc/sys until paths are
+ * hidden. */
 static int set_sysctls(struct stage *s, struct err *err)
 {
 	for (char **v = s->plan.sysctls; v && *v; v++) {
@@ -166,7 +169,8 @@ static int enter_cwd(struct stage *s, struct err *err)
 	 * root; the kernel then answers "(unreachable)…" or nothing at all.
 	 */
 	if (syscall(SYS_getcwd, now, sizeof(now)) < 0 || now[0] != '/')
-		return err_set(err, EPERM, "the working directory \"%s\" lies outside the container", cwd);
+		return err_set(err, EPERM,
+			       "the working directory \"%s\" lies outside the container", cwd);
 	return 0;
 }
 
@@ -221,7 +225,8 @@ static int set_oom_score(struct stage *s, struct err *err)
 /* The last steps in the process that becomes the command. Returns only on failure. */
 static int become_command(struct stage *s, struct err *err)
 {
-	/* the parent's death must end the container also after the user changed, which clears this */
+	/* the parent's death must end the container also after the user changed, which clears this
+	 */
 	bool first = s->mode == STAGE_RUN && !s->plan.process.init;
 	int r = stage_user_become(s, err);
 

@@ -2,20 +2,20 @@
 /*
  * The stage: the small static program that becomes the container's process.
  *
- * launch.c clones a child in new namespaces, and the child executes proa-init from a sealed memfd as
- * "proa-stage". The stage reads the plan from its parent, builds the root, gives up what the plan
- * says it must, and executes the user's command. Why a program of its own and not just a forked
- * child: /proc/self/exe of what the image's code can reach is then the sealed memfd, never proa on
- * the host's disk (CVE-2019-5736); nothing of the parent's memory comes along; and a memory limit
- * counts a process of some hundred kilobytes.
+ * launch.c clones a child in new namespaces, and the child executes proa-init from a sealed memfd
+ * as "proa-stage". The stage reads the plan from its parent, builds the root, gives up what the
+ * plan says it must, and executes the user's command. Why a program of its own and not just a
+ * forked child: /proc/self/exe of what the image's code can reach is then the sealed memfd, never
+ * proa on the host's disk (CVE-2019-5736); nothing of the parent's memory comes along; and a memory
+ * limit counts a process of some hundred kilobytes.
  *
  * The same stage runs in the guest of a virtual machine. It never runs twice in one process and may
  * use malloc freely.
  *
  * Wire: the parent writes struct stage_start, the bytes of the plan, and with a user namespace the
  * descriptors of its root and binds. The stage writes struct
- * stage_report, one of them perhaps with a terminal's descriptor. The end of the stream means that the
- * command was executed.
+ * stage_report, one of them perhaps with a terminal's descriptor. The end of the stream means that
+ * the command was executed.
  */
 #ifndef PROA_CONTAINER_STAGE_H
 #define PROA_CONTAINER_STAGE_H
@@ -27,7 +27,7 @@
 #define STAGE_SYNC_FD 3
 
 enum stage_mode {
-	STAGE_RUN = 1,  /* payload: a plan; first process, builds the root */
+	STAGE_RUN = 1,	/* payload: a plan; first process, builds the root */
 	STAGE_EXEC = 2, /* payload: a plan process; joins what is there */
 };
 
@@ -35,7 +35,7 @@ struct stage_start {
 	uint32_t mode;
 	uint32_t payload_bytes;
 	uint32_t cgroup_version; /* 0: none, 1, 2 */
-	uint32_t source_count;   /* struct root_sources, a descriptor with each of so many messages */
+	uint32_t source_count; /* struct root_sources, a descriptor with each of so many messages */
 };
 
 enum stage_report_type {

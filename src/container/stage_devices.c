@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Device nodes and the usual links in the root's /dev. What may be used is the device rules' matter. */
+/* Device nodes and the usual links in the root's /dev. What may be used is the device rules'
+ * matter. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,12 +26,13 @@ static int bind_device(int root_fd, const struct plan_device *d, struct err *err
 		return err_sys(err, errno, "mount the device %s", d->path);
 	if (st.st_rdev != makedev(d->major, d->minor) ||
 	    (st.st_mode & S_IFMT) != (d->type == 'b' ? S_IFBLK : S_IFCHR))
-		return err_set(err, ENODEV, "%s of the host is not the device %u:%u", d->path, d->major,
-			       d->minor);
+		return err_set(err, ENODEV, "%s of the host is not the device %u:%u", d->path,
+			       d->major, d->minor);
 	at = stage_root_target(root_fd, d->path, false, err);
 	if (at < 0)
 		return at;
-	if (sys_move_mount(clone, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+	if (sys_move_mount(clone, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
+	    0)
 		return err_sys(err, errno, "mount the device %s", d->path);
 	return 0;
 }
@@ -55,8 +57,7 @@ static int make_device(int root_fd, const struct plan_device *d, struct err *err
 			return err_sys(err, errno, "make the device %s", d->path);
 		return 0; /* the image has its own; the device rules decide whether it works */
 	}
-	if ((d->uid || d->gid) &&
-	    fchownat(parent, name, d->uid, d->gid, AT_SYMLINK_NOFOLLOW) < 0)
+	if ((d->uid || d->gid) && fchownat(parent, name, d->uid, d->gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_sys(err, errno, "give the device %s its owner", d->path);
 	return 0;
 }
@@ -72,8 +73,8 @@ static bool is_own_mount(const char *name)
 }
 
 /*
- * --privileged: every device that this kernel's /dev has. "/dev" still means the host's here (or the
- * guest's, in a machine): the new root covers it only for lookups that start elsewhere.
+ * --privileged: every device that this kernel's /dev has. "/dev" still means the host's here (or
+ * the guest's, in a machine): the new root covers it only for lookups that start elsewhere.
  */
 static int copy_devices(int from, int to, unsigned depth, struct err *err)
 {
@@ -88,14 +89,16 @@ static int copy_devices(int from, int to, unsigned depth, struct err *err)
 	while (r == 0 && (e = readdir(d))) {
 		struct stat st;
 
-		if (is_own_mount(e->d_name) || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		if (is_own_mount(e->d_name) ||
+		    fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
 		if (S_ISDIR(st.st_mode) && depth < DEV_DEPTH_MAX) {
 			int child = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 			_cleanup_close_ int copy = -EBADF;
 
 			(void)mkdirat(to, e->d_name, st.st_mode & 07777);
-			copy = openat(to, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+			copy = openat(to, e->d_name,
+				      O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 			if (child >= 0 && copy >= 0)
 				r = copy_devices(child, copy, depth + 1, err);
 			else
@@ -103,7 +106,8 @@ static int copy_devices(int from, int to, unsigned depth, struct err *err)
 		} else if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
 			/* what is there already is the container's own */
 			if (mknodat(to, e->d_name, st.st_mode, st.st_rdev) == 0)
-				(void)!fchownat(to, e->d_name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW);
+				(void)!fchownat(to, e->d_name, st.st_uid, st.st_gid,
+						AT_SYMLINK_NOFOLLOW);
 		}
 	}
 	closedir(d);
@@ -127,18 +131,18 @@ int stage_devices(struct stage *s, struct err *err)
 	static const struct {
 		const char *name, *target;
 	} links[] = {
-		{ "fd", "/proc/self/fd" },	  { "stdin", "/proc/self/fd/0" },
+		{ "fd", "/proc/self/fd" },	 { "stdin", "/proc/self/fd/0" },
 		{ "stdout", "/proc/self/fd/1" }, { "stderr", "/proc/self/fd/2" },
-		{ "core", "/proc/kcore" },	  { "ptmx", "pts/ptmx" },
+		{ "core", "/proc/kcore" },	 { "ptmx", "pts/ptmx" },
 	};
 	_cleanup_close_ int dev = stage_root_target(s->root_fd, "/dev", true, err);
 
 	if (dev < 0)
 		return dev;
 	for (size_t i = 0; i < s->plan.device_count; i++) {
-		int r = s->plan.namespaces & PLAN_NS_USER ?
-				bind_device(s->root_fd, &s->plan.devices[i], err) :
-				make_device(s->root_fd, &s->plan.devices[i], err);
+		int r = s->plan.namespaces & PLAN_NS_USER
+				? bind_device(s->root_fd, &s->plan.devices[i], err)
+				: make_device(s->root_fd, &s->plan.devices[i], err);
 
 		if (r < 0)
 			return r;

@@ -105,14 +105,16 @@ static int explain(const char *path, int errnum, struct err *err)
 		bool script = script_interpreter(head, (size_t)n, interp);
 
 		if ((script || elf_interpreter(fd, head, (size_t)n, interp)) && !exists(interp))
-			return err_exit(err, ENOENT, EXIT_NOT_FOUND,
-					"%s: its interpreter %s is not in the image%s", path, interp,
-					script && strchr(head, '\r') ?
-						" (the file has Windows line ends)" : "");
+			return err_exit(
+				err, ENOENT, EXIT_NOT_FOUND,
+				"%s: its interpreter %s is not in the image%s", path, interp,
+				script && strchr(head, '\r') ? " (the file has Windows line ends)"
+							     : "");
 	}
 	if (errnum == ENOENT || errnum == ENOTDIR)
 		return err_exit(err, errnum, EXIT_NOT_FOUND, "%s: no such file in the image", path);
-	if (errnum == ENOEXEC && n >= (ssize_t)sizeof(Elf64_Ehdr) && !memcmp(head, ELFMAG, SELFMAG)) {
+	if (errnum == ENOEXEC && n >= (ssize_t)sizeof(Elf64_Ehdr) &&
+	    !memcmp(head, ELFMAG, SELFMAG)) {
 		Elf64_Ehdr e;
 
 		memcpy(&e, head, sizeof(e));
@@ -121,9 +123,9 @@ static int explain(const char *path, int errnum, struct err *err)
 				machine_name(e.e_machine));
 	}
 	if (errnum == ENOEXEC)
-		return err_exit(err, ENOEXEC, EXIT_CANNOT_RUN,
-				"%s: not a program: %s", path,
-				n == 0 ? "the file is empty" : "a script needs a first line like #!/bin/sh");
+		return err_exit(err, ENOEXEC, EXIT_CANNOT_RUN, "%s: not a program: %s", path,
+				n == 0 ? "the file is empty"
+				       : "a script needs a first line like #!/bin/sh");
 	if (errnum == EACCES && fd >= 0 && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
 		return err_exit(err, EISDIR, EXIT_CANNOT_RUN, "%s: is a directory", path);
 	if (errnum == EACCES)
@@ -142,8 +144,8 @@ static int exec_in_path(struct plan_process *p, struct err *err)
 		path = DEFAULT_PATH;
 	for (;;) {
 		size_t n = strcspn(path, ":");
-		int len = n ? snprintf(candidate, sizeof(candidate), "%.*s/%s", (int)n, path, name) :
-			      snprintf(candidate, sizeof(candidate), "./%s", name);
+		int len = n ? snprintf(candidate, sizeof(candidate), "%.*s/%s", (int)n, path, name)
+			    : snprintf(candidate, sizeof(candidate), "./%s", name);
 
 		if (len > 0 && (size_t)len < sizeof(candidate)) {
 			int errnum;
@@ -162,7 +164,8 @@ static int exec_in_path(struct plan_process *p, struct err *err)
 	if (denied[0])
 		return explain(denied, EACCES, err);
 	return err_exit(err, ENOENT, EXIT_NOT_FOUND,
-			"command \"%s\" is not in the image (looked in the directories of PATH)", name);
+			"command \"%s\" is not in the image (looked in the directories of PATH)",
+			name);
 }
 
 int stage_exec(struct stage *s, struct err *err)

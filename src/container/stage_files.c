@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * /etc/hostname, /etc/hosts and /etc/resolv.conf: three files on a small tmpfs, each mounted over the
- * image's (as Docker does from a host directory; here nothing of the host is involved). They can be
- * written in the container and end with it.
+ * /etc/hostname, /etc/hosts and /etc/resolv.conf: three files on a small tmpfs, each mounted over
+ * the image's (as Docker does from a host directory; here nothing of the host is involved). They
+ * can be written in the container and end with it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,8 @@
 static int mount_file(struct stage *s, int dir_fd, const char *name, const char *target,
 		      const char *text, struct err *err)
 {
-	_cleanup_close_ int file = openat(dir_fd, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+	_cleanup_close_ int file =
+		openat(dir_fd, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
 	_cleanup_close_ int clone = -EBADF, at = -EBADF;
 	int r;
 
@@ -32,7 +33,8 @@ static int mount_file(struct stage *s, int dir_fd, const char *name, const char 
 	at = stage_root_target(s->root_fd, target, false, err);
 	if (at < 0)
 		return at;
-	if (sys_move_mount(clone, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+	if (sys_move_mount(clone, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
+	    0)
 		return err_sys(err, errno, "mount %s", target);
 	return 0;
 }
@@ -49,7 +51,8 @@ static bool is_mounted_by_plan(const struct stage *s, const char *target)
 int stage_files(struct stage *s, struct err *err)
 {
 	static const char *const options[] = { "mode=755", "size=1m", NULL };
-	_cleanup_free_ char *hostname = str_printf("%s\n", s->plan.hostname ? s->plan.hostname : "");
+	_cleanup_free_ char *hostname =
+		str_printf("%s\n", s->plan.hostname ? s->plan.hostname : "");
 	const struct {
 		const char *name, *target, *text;
 	} files[] = {
@@ -66,14 +69,15 @@ int stage_files(struct stage *s, struct err *err)
 	if (tmpfs < 0)
 		return tmpfs;
 	/*
-	 * A file is cloned from an attached mount: a detached one cannot be cloned from before Linux
-	 * 6.15. Our own "/" is covered by the new root, so /proc of the host serves as a place that
-	 * nobody sees; it goes with the old root.
+	 * A file is cloned from an attached mount: a detached one cannot be cloned from before
+	 * Linux 6.15. Our own "/" is covered by the new root, so /proc of the host serves as a
+	 * place that nobody sees; it goes with the old root.
 	 */
 	if (sys_move_mount(tmpfs, "", AT_FDCWD, "/proc", MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return err_sys(err, errno, "mount the container's own files");
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(files); i++)
 		if (files[i].text && !is_mounted_by_plan(s, files[i].target))
-			r = mount_file(s, tmpfs, files[i].name, files[i].target, files[i].text, err);
+			r = mount_file(s, tmpfs, files[i].name, files[i].target, files[i].text,
+				       err);
 	return r;
 }

@@ -12,9 +12,9 @@ struct stage {
 	struct plan plan; /* STAGE_RUN; only .process is set in STAGE_EXEC */
 	uint32_t mode;
 	uint32_t cgroup_version;
-	int root_fd;      /* the new root, before and after pivot_root */
+	int root_fd;		     /* the new root, before and after pivot_root */
 	struct root_sources sources; /* the root and the plan's binds, detached */
-	int terminal_fd;  /* slave side, -1: none */
+	int terminal_fd;	     /* slave side, -1: none */
 	uid_t uid;
 	gid_t gid;
 	gid_t *groups;
@@ -51,10 +51,12 @@ int stage_user_find(struct stage *s, struct err *err);
 int stage_rlimits(struct stage *s, struct err *err);
 int stage_user_become(struct stage *s, struct err *err);
 
-/* stage_exec.c: finds and executes the command; explains why it cannot be. Returns only on failure. */
+/* stage_exec.c: finds and executes the command; explains why it cannot be. Returns only on failure.
+ */
 int stage_exec(struct stage *s, struct err *err);
 
-/* reaper.c: the calling process 1 reaps and forwards signals until @child ends, then exits alike. */
+/* reaper.c: the calling process 1 reaps and forwards signals until @child ends, then exits alike.
+ */
 _Noreturn void reaper_run(pid_t child);
 
 #endif

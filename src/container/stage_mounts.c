@@ -42,10 +42,11 @@ int stage_new_fs(const char *type, const char *const *options, uint64_t attrs, s
 			return err_set(err, ENOMEM, "out of memory");
 		if (eq)
 			*eq = 0;
-		r = eq ? sys_fsconfig(fs, FSCONFIG_SET_STRING, key, eq + 1, 0) :
-			 sys_fsconfig(fs, FSCONFIG_SET_FLAG, key, NULL, 0);
+		r = eq ? sys_fsconfig(fs, FSCONFIG_SET_STRING, key, eq + 1, 0)
+		       : sys_fsconfig(fs, FSCONFIG_SET_FLAG, key, NULL, 0);
 		if (r < 0)
-			return err_sys(err, errno, "mount a %s with the option \"%s\"", type, *options);
+			return err_sys(err, errno, "mount a %s with the option \"%s\"", type,
+				       *options);
 	}
 	if (sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return err_sys(err, errno, "mount a %s", type);
@@ -79,8 +80,8 @@ static bool is_directory(int fd)
 static void take_over_mode(struct stage *s, const char *target, int tmpfs)
 {
 	struct stat st;
-	_cleanup_close_ int fd = sys_openat2(s->root_fd, target, O_PATH | O_DIRECTORY | O_CLOEXEC, 0,
-					     RESOLVE_IN_ROOT);
+	_cleanup_close_ int fd = sys_openat2(s->root_fd, target, O_PATH | O_DIRECTORY | O_CLOEXEC,
+					     0, RESOLVE_IN_ROOT);
 
 	if (fd >= 0 && fstat(fd, &st) == 0) {
 		(void)!fchownat(tmpfs, "", st.st_uid, st.st_gid, AT_EMPTY_PATH);
@@ -101,8 +102,8 @@ static int mount_cgroup(struct stage *s, const struct plan_mount *m, struct err 
 
 	if (s->cgroup_version == 0)
 		return 0;
-	fd = s->cgroup_version == 2 ? stage_new_fs("cgroup2", NULL, m->attrs, err) :
-				      stage_new_fs("tmpfs", tmpfs_options,
+	fd = s->cgroup_version == 2 ? stage_new_fs("cgroup2", NULL, m->attrs, err)
+				    : stage_new_fs("tmpfs", tmpfs_options,
 						   m->attrs & ~(uint64_t)MOUNT_ATTR_RDONLY, err);
 	if (fd < 0)
 		return fd;
@@ -145,7 +146,8 @@ static int mount_one(struct stage *s, size_t i, struct err *err)
 	int r;
 
 	if (m->kind == PLAN_MOUNT_BIND)
-		return attach(s, s->sources.binds[i], m->target, is_directory(s->sources.binds[i]), err);
+		return attach(s, s->sources.binds[i], m->target, is_directory(s->sources.binds[i]),
+			      err);
 	if (m->kind == PLAN_MOUNT_CGROUP)
 		return mount_cgroup(s, m, err);
 	fd = stage_new_fs(kind_fs(m->kind), (const char *const *)m->options, m->attrs, err);
@@ -171,8 +173,8 @@ int stage_mounts(struct stage *s, struct err *err)
 }
 
 /*
- * A detached mount of a character device 1:3 that is surely the kernel's: on a tmpfs of our own. Fails
- * before Linux 6.15, where a detached mount cannot be cloned from, and in a user namespace.
+ * A detached mount of a character device 1:3 that is surely the kernel's: on a tmpfs of our own.
+ * Fails before Linux 6.15, where a detached mount cannot be cloned from, and in a user namespace.
  */
 static int open_null(struct err *err)
 {
@@ -226,17 +228,19 @@ static int mask_path(struct stage *s, const char *path, int null_fd, struct err 
 	int r;
 
 	if (at < 0)
-		return errno == ENOENT || errno == ENOTDIR ? 0 : err_sys(err, errno, "hide %s", path);
+		return errno == ENOENT || errno == ENOTDIR ? 0
+							   : err_sys(err, errno, "hide %s", path);
 	r = check_kernel_fs(path, at, err);
 	if (r < 0)
 		return r;
-	cover = is_directory(at) ?
-			stage_new_fs("tmpfs", options, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, err) :
-			sys_open_tree(null_fd, "",
-				      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	cover = is_directory(at)
+			? stage_new_fs("tmpfs", options, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, err)
+			: sys_open_tree(null_fd, "",
+					OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
 	if (cover < 0)
 		return err_sys(err, errno, "hide %s", path);
-	if (sys_move_mount(cover, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+	if (sys_move_mount(cover, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
+	    0)
 		return err_sys(err, errno, "hide %s", path);
 	return 0;
 }
@@ -250,17 +254,17 @@ static int protect_path(struct stage *s, const char *path, struct err *err)
 	int r;
 
 	if (at < 0)
-		return errno == ENOENT || errno == ENOTDIR ? 0 :
-							     err_sys(err, errno, "protect %s", path);
+		return errno == ENOENT || errno == ENOTDIR
+			       ? 0
+			       : err_sys(err, errno, "protect %s", path);
 	r = check_kernel_fs(path, at, err);
 	if (r < 0)
 		return r;
-	clone = sys_open_tree(at, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH |
-					      AT_RECURSIVE);
-	if (clone < 0 ||
-	    sys_mount_setattr(clone, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr) < 0 ||
-	    sys_move_mount(clone, "", at, "",
-			   MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+	clone = sys_open_tree(at, "",
+			      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+	if (clone < 0 || sys_mount_setattr(clone, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr) < 0 ||
+	    sys_move_mount(clone, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
+		    0)
 		return err_sys(err, errno, "make %s read-only", path);
 	return 0;
 }

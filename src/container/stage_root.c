@@ -2,8 +2,9 @@
 /*
  * The root: attached over "/" of our own mount namespace, and entered by pivot_root.
  *
- * It and the sources of binds are detached mounts (root_sources.c), opened before anything is mounted;
- * from then on no path of the host is used any more. Targets are found with openat2(RESOLVE_IN_ROOT), so that no symbolic link of the image leads out of it.
+ * It and the sources of binds are detached mounts (root_sources.c), opened before anything is
+ * mounted; from then on no path of the host is used any more. Targets are found with
+ * openat2(RESOLVE_IN_ROOT), so that no symbolic link of the image leads out of it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,9 +34,10 @@ int stage_root_open(struct stage *s, struct err *err)
 	/* nothing that is mounted from here on shows outside, nor what the host mounts here */
 	if (sys_mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return err_sys(err, errno, "detach from the host's mounts%s",
-			       errno == EINVAL ? " (proa runs in a chroot that is no mount point: mount "
-						 "--bind it on itself before entering it)" :
-						 "");
+			       errno == EINVAL
+				       ? " (proa runs in a chroot that is no mount point: mount "
+					 "--bind it on itself before entering it)"
+				       : "");
 	s->root_fd = s->sources.root;
 	/* attached over "/": in sight of no path lookup of ours, for our own root stays below it */
 	if (sys_move_mount(s->root_fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
@@ -123,8 +125,8 @@ int stage_root_target(int root_fd, const char *path, bool directory, struct err 
 	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) != directory) {
 		close(fd);
 		return err_set(err, directory ? ENOTDIR : EISDIR,
-			       "mount on %s: it is %s in the image, and what is mounted is %s", path,
-			       directory ? "a file" : "a directory",
+			       "mount on %s: it is %s in the image, and what is mounted is %s",
+			       path, directory ? "a file" : "a directory",
 			       directory ? "a directory" : "a file");
 	}
 	return fd;

@@ -44,8 +44,8 @@ static int mount_console(struct stage *s, struct err *err)
 		return at;
 	clone = sys_open_tree(s->terminal_fd, "",
 			      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-	if (clone < 0 ||
-	    sys_move_mount(clone, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+	if (clone < 0 || sys_move_mount(clone, "", at, "",
+					MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return err_sys(err, errno, "mount the terminal on /dev/console");
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Becoming the user: who that is, resource limits, then groups, ids, capabilities and the system call
- * filter, in the only order that works (capabilities(7), seccomp(2)).
+ * Becoming the user: who that is, resource limits, then groups, ids, capabilities and the system
+ * call filter, in the only order that works (capabilities(7), seccomp(2)).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,8 +28,8 @@
 /* A file of the root as text, or NULL: an image need not have one. Never blocks on a FIFO. */
 static char *read_in_root(int root_fd, const char *path)
 {
-	_cleanup_close_ int fd = sys_openat2(root_fd, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0,
-					     RESOLVE_IN_ROOT);
+	_cleanup_close_ int fd =
+		sys_openat2(root_fd, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
 	struct stat st;
 	char *text;
 	ssize_t n;
@@ -70,12 +70,14 @@ int stage_user_find(struct stage *s, struct err *err)
 static const char *rlimit_name(int resource)
 {
 	static const char *const names[] = {
-		[RLIMIT_CPU] = "cpu",	    [RLIMIT_FSIZE] = "fsize",	 [RLIMIT_DATA] = "data",
-		[RLIMIT_STACK] = "stack",   [RLIMIT_CORE] = "core",	 [RLIMIT_RSS] = "rss",
-		[RLIMIT_NPROC] = "nproc",   [RLIMIT_NOFILE] = "nofile",	 [RLIMIT_MEMLOCK] = "memlock",
-		[RLIMIT_AS] = "as",	    [RLIMIT_LOCKS] = "locks",	 [RLIMIT_SIGPENDING] = "sigpending",
-		[RLIMIT_MSGQUEUE] = "msgqueue", [RLIMIT_NICE] = "nice", [RLIMIT_RTPRIO] = "rtprio",
-		[RLIMIT_RTTIME] = "rttime",
+		[RLIMIT_CPU] = "cpu",		[RLIMIT_FSIZE] = "fsize",
+		[RLIMIT_DATA] = "data",		[RLIMIT_STACK] = "stack",
+		[RLIMIT_CORE] = "core",		[RLIMIT_RSS] = "rss",
+		[RLIMIT_NPROC] = "nproc",	[RLIMIT_NOFILE] = "nofile",
+		[RLIMIT_MEMLOCK] = "memlock",	[RLIMIT_AS] = "as",
+		[RLIMIT_LOCKS] = "locks",	[RLIMIT_SIGPENDING] = "sigpending",
+		[RLIMIT_MSGQUEUE] = "msgqueue", [RLIMIT_NICE] = "nice",
+		[RLIMIT_RTPRIO] = "rtprio",	[RLIMIT_RTTIME] = "rttime",
 	};
 
 	return resource >= 0 && resource < (int)ARRAY_SIZE(names) ? names[resource] : "unknown";

@@ -119,8 +119,7 @@ static int find_group(const char *group, const char *key, gid_t *ret, struct err
 			return 0;
 		}
 	if (str_to_u32(key, &id) < 0 || id == UINT32_MAX)
-		return err_set(err, ENOENT,
-			       "group \"%s\" is not in the image's /etc/group", key);
+		return err_set(err, ENOENT, "group \"%s\" is not in the image's /etc/group", key);
 	*ret = id;
 	return 0;
 }

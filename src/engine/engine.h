@@ -17,17 +17,18 @@ struct store;
 
 /* What `run` was asked for. Options that only the plan needs are in .plan. */
 struct engine_run {
-	struct plan_options plan; /* id, image, layers, disk, devices … are filled in by the engine */
+	struct plan_options
+		plan; /* id, image, layers, disk, devices … are filled in by the engine */
 	const char *image;
-	char **labels;       /* KEY=VALUE */
-	char **devices;      /* --device */
-	const char *seccomp; /* NULL: the default profile; "unconfined"; or a file */
+	char **labels;		  /* KEY=VALUE */
+	char **devices;		  /* --device */
+	const char *seccomp;	  /* NULL: the default profile; "unconfined"; or a file */
 	int stdout_fd, stderr_fd; /* where its output goes: 1 and 2 */
 };
 
 /*
- * Runs it in the foreground until it ends. Returns 0 and its exit code in *@ret_code; or -errno with
- * err->exit_code (125…127) when it could not be run.
+ * Runs it in the foreground until it ends. Returns 0 and its exit code in *@ret_code; or -errno
+ * with err->exit_code (125…127) when it could not be run.
  */
 int engine_run(struct store *s, struct engine_run *r, int *ret_code, struct err *err);
 
@@ -57,7 +58,7 @@ int engine_remove(struct store *s, const struct container *c, bool force, struct
 void engine_recover(struct store *s);
 
 /* "sha256…" cache of compiled filters: the BPF program for @profile and capability set @caps. */
-int engine_seccomp(struct store *s, const char *profile, uint64_t caps, uint8_t **ret, size_t *ret_len,
-		   struct err *err);
+int engine_seccomp(struct store *s, const char *profile, uint64_t caps, uint8_t **ret,
+		   size_t *ret_len, struct err *err);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `exec`: a further process in what runs. Its plan is the first process's, with the user's changes. */
+/* `exec`: a further process in what runs. Its plan is the first process's, with the user's changes.
+ */
 #include <errno.h>
 #include <string.h>
 #include "engine/internal.h"
@@ -44,7 +45,8 @@ static int make_process(const struct engine_exec *e, struct plan_process *p, str
 	if (r < 0)
 		return r;
 	if (p->cwd[0] != '/')
-		return err_set(err, EINVAL, "-w %s: the working directory must be an absolute path", p->cwd);
+		return err_set(err, EINVAL, "-w %s: the working directory must be an absolute path",
+			       p->cwd);
 	/* HOME belongs to the user, who may be another one */
 	for (char **v = e->env; v && *v; v++)
 		if (strv_env_set(&p->env, *v) < 0)

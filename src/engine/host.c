@@ -110,14 +110,16 @@ static void look_cgroups(struct look *l)
 static void look_namespaces(struct look *l)
 {
 	_cleanup_free_ char *max = NULL;
-	bool user = io_read_file(AT_FDCWD, "/proc/sys/user/max_user_namespaces", 64, &max, NULL) == 0 &&
-		    strcmp(max, "0\n") != 0;
+	bool user =
+		io_read_file(AT_FDCWD, "/proc/sys/user/max_user_namespaces", 64, &max, NULL) == 0 &&
+		strcmp(max, "0\n") != 0;
 	int fd = sys_fsopen("overlay", FSOPEN_CLOEXEC);
 	bool overlay = fd >= 0 || has_filesystem("overlay");
 
 	fd_close(fd);
 	add(l, "Containers", "overlay", overlay ? HOST_FINE : HOST_MISSING,
-	    "load the kernel's overlay module (modprobe overlay)", overlay ? "available" : "missing");
+	    "load the kernel's overlay module (modprobe overlay)",
+	    overlay ? "available" : "missing");
 	add(l, "Containers", "user namespaces", user ? HOST_FINE : HOST_SLOWER,
 	    "set sysctl user.max_user_namespaces", user ? "available" : "switched off");
 	add(l, "Containers", "seccomp", prctl(PR_GET_SECCOMP) >= 0 ? HOST_FINE : HOST_MISSING,
@@ -135,7 +137,8 @@ static void look_kvm(struct look *l)
 		    "not probed: %s", strerror(-r));
 	else
 		add(l, "Machines", "KVM", kvm.usable ? HOST_FINE : HOST_SLOWER,
-		    "machines run on software emulation, which is slower; on a host of your own, switch "
+		    "machines run on software emulation, which is slower; on a host of your own, "
+		    "switch "
 		    "virtualisation on in the firmware and load kvm_intel or kvm_amd",
 		    "%s", kvm.reason);
 }
@@ -157,7 +160,8 @@ static void look_machines(struct look *l)
 		add(l, "Machines", "virtiofsd", HOST_MISSING,
 		    "apt install qemu-system-common; without it machines have no -v", "missing");
 	if (vm_kernel_find(l->store->root, NULL, &kernel, &err) == 0)
-		add(l, "Machines", "guest kernel", HOST_FINE, "", "%s", kernel.dir ? kernel.dir : kernel.image);
+		add(l, "Machines", "guest kernel", HOST_FINE, "", "%s",
+		    kernel.dir ? kernel.dir : kernel.image);
 	else
 		add(l, "Machines", "guest kernel", HOST_MISSING, "proa kernel pull", "none");
 	vm_kernel_done(&kernel);
@@ -169,7 +173,8 @@ static void look_helper(struct look *l, const char *topic, const char *name)
 	bool found = self_find_helper(name, &path, NULL) == 0;
 
 	add(l, topic, name, found ? HOST_FINE : HOST_MISSING,
-	    "this installation of proa is incomplete: make install", "%s", found ? path : "missing");
+	    "this installation of proa is incomplete: make install", "%s",
+	    found ? path : "missing");
 }
 
 static bool in_path(const char *name)
@@ -198,8 +203,8 @@ size_t host_look(struct store *s, struct host_fact facts[HOST_FACTS_MAX])
 	look_helper(&l, "Containers", "proa-seccomp");
 	look_helper(&l, "Images", "proa-image");
 	look_machines(&l);
-	add(&l, "Machines", "mkfs.erofs", mkfs ? HOST_FINE : HOST_MISSING, "apt install erofs-utils",
-	    mkfs ? "available" : "missing");
+	add(&l, "Machines", "mkfs.erofs", mkfs ? HOST_FINE : HOST_MISSING,
+	    "apt install erofs-utils", mkfs ? "available" : "missing");
 	add(&l, "Machines", "mkfs.ext4", ext4 ? HOST_FINE : HOST_MISSING, "apt install e2fsprogs",
 	    ext4 ? "available" : "missing");
 	return l.count;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What this host can do, as a list of facts with what to change; for `proa info` and `proa doctor`. */
+/* What this host can do, as a list of facts with what to change; for `proa info` and `proa doctor`.
+ */
 #ifndef PROA_ENGINE_HOST_H
 #define PROA_ENGINE_HOST_H
 
@@ -9,7 +10,7 @@ struct store;
 
 enum host_level {
 	HOST_FINE,
-	HOST_SLOWER, /* works, but something is worse than it could be */
+	HOST_SLOWER,  /* works, but something is worse than it could be */
 	HOST_MISSING, /* something cannot be used */
 };
 

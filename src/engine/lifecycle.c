@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What one process does to another's container: signals, stop, removal, and tidying after a crash. */
+/* What one process does to another's container: signals, stop, removal, and tidying after a crash.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -84,8 +85,9 @@ int engine_stop(struct store *s, const struct container *c, uint32_t timeout_s, 
 	if (r < 0 && r != -ESRCH)
 		return r;
 	if (wait_for_owner(c, TIDY_LIMIT_MS) < 0)
-		return err_set(err, ETIMEDOUT, "\"%s\" was killed, and its owner (pid %d) does not end",
-			       c->name, c->owner_pid);
+		return err_set(err, ETIMEDOUT,
+			       "\"%s\" was killed, and its owner (pid %d) does not end", c->name,
+			       c->owner_pid);
 	return 0;
 }
 
@@ -103,8 +105,8 @@ int engine_remove(struct store *s, const struct container *c, bool force, struct
 			return r;
 		if (wait_for_owner(c, TIDY_LIMIT_MS) < 0)
 			return err_set(err, ETIMEDOUT,
-				       "\"%s\" was killed, and its owner (pid %d) does not end", c->name,
-				       c->owner_pid);
+				       "\"%s\" was killed, and its owner (pid %d) does not end",
+				       c->name, c->owner_pid);
 	}
 	return store_container_remove(s, c, err);
 }

@@ -154,7 +154,8 @@ static off_t find_tail(int fd, off_t size, int64_t lines)
 		if (pread(fd, buf, n, at) != (ssize_t)n)
 			return 0;
 		for (size_t i = n; i-- > 0;)
-			/* the newline that ends the last record does not count; a record "P" is no line */
+			/* the newline that ends the last record does not count; a record "P" is no
+			 * line */
 			if (buf[i] == '\n' && at + (off_t)i + 1 < size && ++seen == lines)
 				return at + (off_t)i + 1;
 	}
@@ -162,7 +163,8 @@ static off_t find_tail(int fd, off_t size, int64_t lines)
 }
 
 /* Prints the whole records from @*at on; @*at moves past them. */
-static int print_from(int fd, off_t *at, const struct log_reading *o, bool *continues, struct err *err)
+static int print_from(int fd, off_t *at, const struct log_reading *o, bool *continues,
+		      struct err *err)
 {
 	size_t cap = 1 << 20;
 	_cleanup_free_ char *buf = malloc(cap);

@@ -23,7 +23,10 @@ struct log_file {
 	bool failed; /* a write failed (disk full): the rest is lost, the container goes on */
 };
 
-#define LOG_FILE_INIT { .fd = -1 }
+#define LOG_FILE_INIT                                                                              \
+	{                                                                                          \
+		.fd = -1                                                                           \
+	}
 
 int log_file_open(const char *dir, struct log_file *ret, struct err *err);
 void log_file_write(struct log_file *l, enum stream stream, const void *bytes, size_t n);
@@ -31,8 +34,8 @@ void log_file_done(struct log_file *l);
 
 struct log_reading {
 	bool timestamps, follow;
-	int64_t tail;		     /* -1: all */
-	int64_t since_s, until_s;    /* 0: no bound */
+	int64_t tail;		  /* -1: all */
+	int64_t since_s, until_s; /* 0: no bound */
 	/* following ends when this returns false: the container has ended */
 	bool (*alive)(void *data);
 	void *data;

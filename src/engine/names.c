@@ -7,24 +7,26 @@
 #include "util/mem.h"
 
 static const char *const manners[] = {
-	"able",	  "agile", "bold",  "brave", "bright", "brisk",	 "calm",   "clear", "clever", "cool",
-	"deft",	  "eager", "early", "easy",  "exact",  "fair",	 "fast",   "fine",  "firm",   "fleet",
-	"frank",  "free",  "fresh", "gentle", "glad",  "grand",	 "handy",  "happy", "hardy",  "honest",
-	"jolly",  "keen",  "kind",  "light", "lively", "lucky",	 "mellow", "merry", "mild",   "neat",
-	"nimble", "noble", "open",  "plain", "prompt", "proud",	 "quick",  "quiet", "ready",  "sharp",
-	"sleek",  "smart", "snug",  "sober", "solid",  "steady", "still",  "swift", "tidy",   "trim",
-	"true",	  "warm",  "wise",  "witty",
+	"able",	  "agile", "bold",   "brave", "bright", "brisk",  "calm",  "clear",
+	"clever", "cool",  "deft",   "eager", "early",	"easy",	  "exact", "fair",
+	"fast",	  "fine",  "firm",   "fleet", "frank",	"free",	  "fresh", "gentle",
+	"glad",	  "grand", "handy",  "happy", "hardy",	"honest", "jolly", "keen",
+	"kind",	  "light", "lively", "lucky", "mellow", "merry",  "mild",  "neat",
+	"nimble", "noble", "open",   "plain", "prompt", "proud",  "quick", "quiet",
+	"ready",  "sharp", "sleek",  "smart", "snug",	"sober",  "solid", "steady",
+	"still",  "swift", "tidy",   "trim",  "true",	"warm",	  "wise",  "witty",
 };
 
 static const char *const things[] = {
-	"anchor", "atoll",   "bay",	"beacon",  "bow",      "breeze",  "bridge", "bulkhead", "buoy",
-	"cabin",  "cape",    "channel", "chart",   "coast",    "compass", "coral",  "cove",	"current",
-	"deck",	  "dhow",    "dock",	"estuary", "fjord",    "galley",  "gale",   "gull",	"harbor",
-	"haven",  "helm",    "hull",	"island",  "jetty",    "keel",	  "kelp",   "lagoon",	"lantern",
-	"lateen", "lee",     "lookout", "mast",	   "mooring",  "oar",	  "ocean",  "outrigger", "paddle",
-	"pearl",  "pier",    "pilot",	"port",	   "prow",     "quay",	  "reef",   "rigging",	"rudder",
-	"sail",	  "sandbar", "shoal",	"sound",   "spar",     "starboard", "stern", "strait",	"surf",
-	"swell",  "tide",    "tiller",	"voyage",  "wake",     "wave",	  "wharf",  "wind",	"yard",
+	"anchor",  "atoll",   "bay",	"beacon",    "bow",	"breeze",  "bridge",  "bulkhead",
+	"buoy",	   "cabin",   "cape",	"channel",   "chart",	"coast",   "compass", "coral",
+	"cove",	   "current", "deck",	"dhow",	     "dock",	"estuary", "fjord",   "galley",
+	"gale",	   "gull",    "harbor", "haven",     "helm",	"hull",	   "island",  "jetty",
+	"keel",	   "kelp",    "lagoon", "lantern",   "lateen",	"lee",	   "lookout", "mast",
+	"mooring", "oar",     "ocean",	"outrigger", "paddle",	"pearl",   "pier",    "pilot",
+	"port",	   "prow",    "quay",	"reef",	     "rigging", "rudder",  "sail",    "sandbar",
+	"shoal",   "sound",   "spar",	"starboard", "stern",	"strait",  "surf",    "swell",
+	"tide",	   "tiller",  "voyage", "wake",	     "wave",	"wharf",   "wind",    "yard",
 };
 
 void names_generate(char *buf, size_t size)

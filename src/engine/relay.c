@@ -14,9 +14,9 @@
 #include "engine/logfile.h"
 #include "util/mem.h"
 
-#define CHUNK	     4096 /* PIPE_BUF: what a pipe that is "ready" takes without blocking */
-#define SINK_BYTES   (STREAM_WINDOW + 65536u)
-#define KILL_AFTER   3 /* interrupts in a row that a deaf process 1 is given */
+#define CHUNK	   4096 /* PIPE_BUF: what a pipe that is "ready" takes without blocking */
+#define SINK_BYTES (STREAM_WINDOW + 65536u)
+#define KILL_AFTER 3 /* interrupts in a row that a deaf process 1 is given */
 
 void relay_terminal_size(uint16_t *ret_rows, uint16_t *ret_cols)
 {
@@ -48,7 +48,8 @@ static bool ready_for_write(const struct relay_sink *s)
 	return s->regular || (poll(&p, 1, 0) > 0 && p.revents);
 }
 
-/* Writes what goes out without waiting. Returns the bytes; all of them when nobody reads any more. */
+/* Writes what goes out without waiting. Returns the bytes; all of them when nobody reads any more.
+ */
 static size_t sink_write(struct relay_sink *s, const char *bytes, size_t n)
 {
 	size_t done = 0;
@@ -100,7 +101,8 @@ static void on_output(void *data, enum stream stream, const void *bytes, size_t 
 			memmove(s->pending, s->pending + s->at, s->len);
 			s->at = 0;
 		}
-		/* the backend keeps to its window, so this always fits; if not, wait rather than lose */
+		/* the backend keeps to its window, so this always fits; if not, wait rather than
+		 * lose */
 		while (s->len + rest > SINK_BYTES) {
 			struct pollfd p = { .fd = s->fd, .events = POLLOUT };
 			size_t w;
@@ -128,7 +130,8 @@ static void end_input(struct relay *r)
 	r->process->ops->close_stdin(r->process);
 }
 
-/* Moves input while both sides are ready. One buffer: what the process did not take is kept in it. */
+/* Moves input while both sides are ready. One buffer: what the process did not take is kept in it.
+ */
 static void pump_input(struct relay *r)
 {
 	static char buf[16384];
@@ -210,11 +213,12 @@ static void handle_signal(struct relay *r, int signo)
 		return;
 	if (signo == SIGINT || signo == SIGTERM)
 		r->interrupts++;
-	/* process 1 ignores what it has no handler for; nobody should need another terminal to end it */
-	(void)r->process->ops->signal(r->process,
-				      r->interrupts >= KILL_AFTER && (signo == SIGINT || signo == SIGTERM) ?
-					      SIGKILL :
-					      signo);
+	/* process 1 ignores what it has no handler for; nobody should need another terminal to end
+	 * it */
+	(void)r->process->ops->signal(
+		r->process, r->interrupts >= KILL_AFTER && (signo == SIGINT || signo == SIGTERM)
+				    ? SIGKILL
+				    : signo);
 }
 
 static void signals_ready(struct loop_watch *w, uint32_t events _unused_)
@@ -303,10 +307,12 @@ int relay_init(struct relay *r, struct loop *loop, const struct relay_options *o
 					     .exited = on_exited,
 					     .data = r };
 	r->signals.fd = -EBADF;
-	r->input = (struct loop_watch){ .fd = STDIN_FILENO, .events = EPOLLIN, .call = input_ready };
+	r->input =
+		(struct loop_watch){ .fd = STDIN_FILENO, .events = EPOLLIN, .call = input_ready };
 	r->input_ended = !o->interactive;
 	/* what epoll refuses (files, /dev/null) is always ready */
-	r->input_regular = fstat(STDIN_FILENO, &st) < 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
+	r->input_regular =
+		fstat(STDIN_FILENO, &st) < 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
 	if (open_sink(r, STREAM_STDOUT, o->stdout_fd) < 0 ||
 	    open_sink(r, STREAM_STDERR, o->stderr_fd) < 0)
 		return err_set(err, ENOMEM, "out of memory");

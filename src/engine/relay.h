@@ -55,7 +55,8 @@ struct relay_options {
 	void *data;
 };
 
-/* Signals are blocked and input is prepared; a terminal is made raw only when the process starts. */
+/* Signals are blocked and input is prepared; a terminal is made raw only when the process starts.
+ */
 int relay_init(struct relay *r, struct loop *loop, const struct relay_options *o, struct err *err);
 /* Runs the loop until the process has ended and its output is written. */
 int relay_run(struct relay *r, struct err *err);

@@ -138,8 +138,8 @@ static uint32_t subordinate_ids(const char *file)
 			unsigned first, count;
 
 			if (str_starts(line, owners[i]) &&
-			    sscanf(line + strlen(owners[i]), "%u:%u", &first, &count) == 2 && first > 0 &&
-			    count >= PLAN_ID_COUNT)
+			    sscanf(line + strlen(owners[i]), "%u:%u", &first, &count) == 2 &&
+			    first > 0 && count >= PLAN_ID_COUNT)
 				return first;
 		}
 	return SUBID_DEFAULT;
@@ -219,7 +219,8 @@ static int make_plan(struct running *n, const struct store_image *image, struct 
 	if (r == 0)
 		r = plan_caps_resolve(o->cap_add, o->cap_drop, o->privileged, &caps, err);
 	if (r == 0 && !(o->privileged && !n->run->seccomp))
-		r = engine_seccomp(n->store, n->run->seccomp, caps, &n->seccomp, &o->seccomp_len, err);
+		r = engine_seccomp(n->store, n->run->seccomp, caps, &n->seccomp, &o->seccomp_len,
+				   err);
 	if (r == 0 && o->isolation == PLAN_VM)
 		r = image_erofs_ensure(n->store, image, &n->disk, err);
 	if (r < 0)
@@ -257,7 +258,8 @@ static json_t *labels_json(const struct engine_run *run, const struct store_imag
 			const char *value = strchr(*l, '=');
 
 			if (key)
-				json_object_set_new(labels, key, json_string(value ? value + 1 : ""));
+				json_object_set_new(labels, key,
+						    json_string(value ? value + 1 : ""));
 		}
 	return labels;
 }
@@ -270,10 +272,10 @@ static json_t *mounts_json(const struct plan *p)
 		const struct plan_mount *m = &p->mounts[i];
 
 		if (m->kind == PLAN_MOUNT_BIND)
-			json_array_append_new(
-				mounts, json_pack("{s:s, s:s, s:s, s:b}", "Type", "bind", "Source",
-						  m->source, "Destination", m->target, "RW",
-						  !(m->attrs & MOUNT_ATTR_RDONLY)));
+			json_array_append_new(mounts, json_pack("{s:s, s:s, s:s, s:b}", "Type",
+								"bind", "Source", m->source,
+								"Destination", m->target, "RW",
+								!(m->attrs & MOUNT_ATTR_RDONLY)));
 	}
 	return mounts;
 }
@@ -283,18 +285,18 @@ static json_t *config_json(const struct running *n, const struct store_image *im
 {
 	const struct plan_options *o = &n->run->plan;
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:b, s:i, s:o, s:o, s:s, s:I, s:I, s:I, "
-			 "s:b, s:b, s:s, s:b}",
-			 "id", n->id, "name", o->name, "image_id", image->id, "image", n->run->image,
-			 "isolation", n->container.isolation, "command",
-			 json_from_strv(n->plan.process.args), "created", (json_int_t)time(NULL),
-			 "auto_remove", o->auto_remove, "stop_signal", n->plan.stop_signal, "labels",
-			 labels_json(n->run, image), "mounts", mounts_json(&n->plan), "network",
-			 o->network ? o->network : "none", "memory",
-			 (json_int_t)n->plan.resources.memory_bytes, "nano_cpus",
-			 (json_int_t)o->cpus_nano, "pids_limit", (json_int_t)o->pids_limit,
-			 "privileged", o->privileged, "read_only", o->read_only, "hostname",
-			 n->plan.hostname, "tty", o->terminal);
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:b, s:i, s:o, s:o, s:s, s:I, s:I, s:I, "
+		"s:b, s:b, s:s, s:b}",
+		"id", n->id, "name", o->name, "image_id", image->id, "image", n->run->image,
+		"isolation", n->container.isolation, "command",
+		json_from_strv(n->plan.process.args), "created", (json_int_t)time(NULL),
+		"auto_remove", o->auto_remove, "stop_signal", n->plan.stop_signal, "labels",
+		labels_json(n->run, image), "mounts", mounts_json(&n->plan), "network",
+		o->network ? o->network : "none", "memory",
+		(json_int_t)n->plan.resources.memory_bytes, "nano_cpus", (json_int_t)o->cpus_nano,
+		"pids_limit", (json_int_t)o->pids_limit, "privileged", o->privileged, "read_only",
+		o->read_only, "hostname", n->plan.hostname, "tty", o->terminal);
 }
 
 /* Claims name and directories, and writes what must be there before the process starts. */
@@ -397,8 +399,8 @@ static int run_image(struct running *n, const struct store_image *image, int *re
 	}
 	engine_instance(n->store, &n->container, n->stage, &n->inst);
 	r = run_process(n, ret_code, err);
-	/* a command that could not be started leaves a container behind, as with docker, but not one
-	 * that proa itself could not set up */
+	/* a command that could not be started leaves a container behind, as with docker, but not
+	 * one that proa itself could not set up */
 	ran = r == 0 || err->exit_code != EXIT_PROA;
 	tidy_up(n, ran, r < 0 ? err->exit_code : *ret_code);
 	return r;
@@ -410,8 +412,9 @@ int engine_run(struct store *s, struct engine_run *run, int *ret_code, struct er
 	struct store_image image = { 0 };
 	int r;
 
-	n = (struct running){ .store = s, .run = run, .lock = -EBADF, .pin = -EBADF,
-			      .log = LOG_FILE_INIT };
+	n = (struct running){
+		.store = s, .run = run, .lock = -EBADF, .pin = -EBADF, .log = LOG_FILE_INIT
+	};
 	engine_recover(s);
 	r = store_pin(s, &n.pin, err);
 	if (r == 0)

@@ -19,14 +19,15 @@
 #include "util/sha256.h"
 #include "util/str.h"
 
-#define PROFILE_MAX   (4u << 20)
-#define PROGRAM_MAX   (4096u * 8) /* BPF_MAXINSNS */
-#define DEFAULT_KEY   "default profile of proa " PROA_VERSION
+#define PROFILE_MAX (4u << 20)
+#define PROGRAM_MAX (4096u * 8) /* BPF_MAXINSNS */
+#define DEFAULT_KEY "default profile of proa " PROA_VERSION
 
 /* Runs `proa-seccomp PROFILE CAPS OUTPUT`; its errors are one line on standard error, passed on. */
 static int compile(const char *profile, uint64_t caps, const char *output, struct err *err)
 {
-	_cleanup_free_ char *helper = NULL, *caps_text = str_printf("%llx", (unsigned long long)caps);
+	_cleanup_free_ char *helper = NULL,
+			    *caps_text = str_printf("%llx", (unsigned long long)caps);
 	char line[ERR_MSG_MAX] = "";
 	int pipe_fds[2], status, r;
 	ssize_t n;
@@ -40,7 +41,8 @@ static int compile(const char *profile, uint64_t caps, const char *output, struc
 	pid = fork();
 	if (pid == 0) {
 		dup2(pipe_fds[1], STDERR_FILENO);
-		execl(helper, helper, profile ? profile : "default", caps_text, output, (char *)NULL);
+		execl(helper, helper, profile ? profile : "default", caps_text, output,
+		      (char *)NULL);
 		_exit(EXIT_NOT_FOUND);
 	}
 	close(pipe_fds[1]);
@@ -51,10 +53,12 @@ static int compile(const char *profile, uint64_t caps, const char *output, struc
 	if (status == 0)
 		return 0;
 	line[n > 0 ? strcspn(line, "\n") : 0] = 0;
-	return err_set(err, EINVAL, "--security-opt seccomp: %s", line[0] ? line : "cannot be compiled");
+	return err_set(err, EINVAL, "--security-opt seccomp: %s",
+		       line[0] ? line : "cannot be compiled");
 }
 
-static int cache_path(struct store *s, const char *profile, uint64_t caps, char **ret, struct err *err)
+static int cache_path(struct store *s, const char *profile, uint64_t caps, char **ret,
+		      struct err *err)
 {
 	_cleanup_free_ char *text = NULL, *key = NULL;
 	uint8_t digest[SHA256_BYTES];
@@ -91,8 +95,8 @@ static int read_program(const char *path, uint8_t **ret, size_t *ret_len)
 	return 0;
 }
 
-int engine_seccomp(struct store *s, const char *profile, uint64_t caps, uint8_t **ret, size_t *ret_len,
-		   struct err *err)
+int engine_seccomp(struct store *s, const char *profile, uint64_t caps, uint8_t **ret,
+		   size_t *ret_len, struct err *err)
 {
 	_cleanup_free_ char *path = NULL;
 	int r;

@@ -118,8 +118,9 @@ int bundle_document(struct bundle *b, const char *name, size_t max, char **ret, 
 			return absent(name, err);
 		if (file < 0 || fstat(file, &st) < 0)
 			return err_sys(err, file < 0 ? -file : errno, "open %s", name);
-		r = S_ISREG(st.st_mode) ? read_document(file, 0, (uint64_t)st.st_size, max, ret,
-							ret_len) : -EINVAL;
+		r = S_ISREG(st.st_mode)
+			    ? read_document(file, 0, (uint64_t)st.st_size, max, ret, ret_len)
+			    : -EINVAL;
 	} else {
 		e = bundle_find(b, clean);
 		if (!e)
@@ -139,8 +140,8 @@ int bundle_document(struct bundle *b, const char *name, size_t max, char **ret, 
 }
 
 /* Stages from where a file or a part of the archive begins. */
-static int stage_range(struct bundle *b, int fd, uint64_t offset, uint64_t size,
-		       struct layer *ret, struct err *err)
+static int stage_range(struct bundle *b, int fd, uint64_t offset, uint64_t size, struct layer *ret,
+		       struct err *err)
 {
 	struct layer_options options = { b->tmp_fd, b->next_layer++, &b->progress };
 	struct fd_stream s;
@@ -210,8 +211,8 @@ int bundle_open(const char *path, int tmp_fd, bool quiet, struct bundle *ret, st
 	b->fd = path ? open(path, O_RDONLY | O_CLOEXEC) : fcntl(0, F_DUPFD_CLOEXEC, 3);
 	if (b->fd < 0 || fstat(b->fd, &st) < 0)
 		return err_sys(err, errno, "open %s", b->name);
-	progress_init(&b->progress, "Loading",
-		      S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0, quiet);
+	progress_init(&b->progress, "Loading", S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0,
+		      quiet);
 	b->is_dir = S_ISDIR(st.st_mode);
 	if (b->is_dir)
 		return 0;

@@ -21,9 +21,9 @@
 struct err;
 
 struct bundle_entry {
-	char *name;   /* clean, without a leading "./" */
-	char *link;   /* of a symbolic or hard link: the clean name it means */
-	char *bytes;  /* of a document that was kept (one-pass archives) */
+	char *name;  /* clean, without a leading "./" */
+	char *link;  /* of a symbolic or hard link: the clean name it means */
+	char *bytes; /* of a document that was kept (one-pass archives) */
 	size_t bytes_len;
 	uint64_t offset, size_bytes; /* of the data in the archive file */
 	bool is_staged;
@@ -32,7 +32,7 @@ struct bundle_entry {
 };
 
 struct bundle {
-	int fd;     /* directory or archive */
+	int fd; /* directory or archive */
 	bool is_dir, one_pass;
 	char *name; /* for messages */
 	struct bundle_entry *entries;

@@ -86,13 +86,12 @@ static int apply_pairs(char ***target, const char *arg, struct err *err)
 	int r;
 
 	if (arg[name] != '=') {
-		_cleanup_free_ char *pair = str_printf("%.*s=%s", (int)name, arg,
-						       skip_space(arg + name));
+		_cleanup_free_ char *pair =
+			str_printf("%.*s=%s", (int)name, arg, skip_space(arg + name));
 
 		if (!arg[name])
 			return err_set(err, EINVAL, "NAME=VALUE is expected");
-		return pair && strv_env_set(target, pair) == 0 ? 0 :
-								 err_sys(err, ENOMEM, "change");
+		return pair && strv_env_set(target, pair) == 0 ? 0 : err_sys(err, ENOMEM, "change");
 	}
 	r = split_words(arg, &words, err);
 	for (char **w = words; r == 0 && *w; w++) {

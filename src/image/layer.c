@@ -18,7 +18,7 @@
 #include "util/str.h"
 
 #define MAX_BYTES_DEFAULT (64ull << 30)
-#define MAX_ENTRIES       (16u << 20)
+#define MAX_ENTRIES	  (16u << 20)
 
 /* The raw blob: every byte that is read through it is hashed and written to the blob's file. */
 struct tap {
@@ -228,16 +228,18 @@ int layer_stage(struct stream *in, const struct layer_options *options, struct l
 		struct err *err)
 {
 	struct layer layer = { 0 };
-	struct tap tap = { .stream.read = tap_read, .from = in, .writer.fd = -EBADF,
-			   .hash = EVP_MD_CTX_new(), .progress = options->progress };
+	struct tap tap = { .stream.read = tap_read,
+			   .from = in,
+			   .writer.fd = -EBADF,
+			   .hash = EVP_MD_CTX_new(),
+			   .progress = options->progress };
 	struct worker w = { .options.root_fd = -EBADF, .err = ERR_INIT };
 	EVP_MD_CTX *diff_hash = EVP_MD_CTX_new();
 	int r = ring_init(&w.ring);
 
 	snprintf(layer.blob, sizeof(layer.blob), "blob-%u", options->number);
 	snprintf(layer.dir, sizeof(layer.dir), "layer-%u", options->number);
-	if (r < 0 || !tap.hash || !diff_hash ||
-	    !EVP_DigestInit_ex(tap.hash, EVP_sha256(), NULL) ||
+	if (r < 0 || !tap.hash || !diff_hash || !EVP_DigestInit_ex(tap.hash, EVP_sha256(), NULL) ||
 	    !EVP_DigestInit_ex(diff_hash, EVP_sha256(), NULL))
 		r = err_sys(err, ENOMEM, "read a layer");
 	if (r == 0)

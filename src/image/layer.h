@@ -26,7 +26,7 @@ struct layer {
 
 struct layer_options {
 	int tmp_fd;
-	unsigned number; /* makes the names in the temporary directory unique */
+	unsigned number;	   /* makes the names in the temporary directory unique */
 	struct progress *progress; /* may be NULL */
 };
 

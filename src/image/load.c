@@ -72,8 +72,8 @@ static int check_diff_id(const struct layer *layer, const char *expected, size_t
 {
 	if (!strcmp(layer->diff_id, expected))
 		return 0;
-	return err_set(err, EBADMSG, "layer %zu is damaged: unpacked it is %s, expected %s",
-		       number, layer->diff_id, expected);
+	return err_set(err, EBADMSG, "layer %zu is damaged: unpacked it is %s, expected %s", number,
+		       layer->diff_id, expected);
 }
 
 /* ---- OCI ------------------------------------------------------------------------------------ */

@@ -38,7 +38,7 @@ struct arguments {
 	const char *root, *run_root, *input, *output, *format, *message, *platform;
 	bool quiet, verbose;
 	char **changes; /* --change, repeatable */
-	char **rest;    /* borrowed from argv */
+	char **rest;	/* borrowed from argv */
 	int rest_count;
 };
 

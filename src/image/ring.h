@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RING_BUFFERS      8
+#define RING_BUFFERS	  8
 #define RING_BUFFER_BYTES (512u << 10)
 
 struct ring {

@@ -36,7 +36,7 @@ struct save {
 	char **names; /* of each image: a name, or "" when it was asked for by ID */
 	size_t count;
 	json_t *index, *manifest; /* lists under construction */
-	json_t *written;          /* set of blobs */
+	json_t *written;	  /* set of blobs */
 };
 
 static int write_blob(struct save *s, const char *digest, struct err *err)
@@ -225,8 +225,8 @@ static int write_to(struct save *s, const char *output, struct err *err)
 	int r;
 
 	if (!output || (stat(output, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))) {
-		fd = output ? open(output, O_WRONLY | O_CLOEXEC) :
-			      fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+		fd = output ? open(output, O_WRONLY | O_CLOEXEC)
+			    : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 		if (fd < 0)
 			return err_sys(err, errno, "open %s", output ? output : "standard output");
 		s->sink.fd = fd;
@@ -244,9 +244,9 @@ static int write_to(struct save *s, const char *output, struct err *err)
 	s->sink.fd = fd;
 	r = write_all(s, err);
 	if (r == 0 && rename(tmp, output) < 0)
-		r = errno == ENOTEMPTY || errno == EEXIST ?
-			    err_set(err, EEXIST, "%s is there already and not empty", output) :
-			    err_sys(err, errno, "write %s", output);
+		r = errno == ENOTEMPTY || errno == EEXIST
+			    ? err_set(err, EEXIST, "%s is there already and not empty", output)
+			    : err_sys(err, errno, "write %s", output);
 	if (r < 0)
 		io_remove_tree(AT_FDCWD, tmp);
 	return r;

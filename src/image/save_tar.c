@@ -20,7 +20,7 @@
 #include "util/mem.h"
 #include "util/str.h"
 
-#define BLOCK      512
+#define BLOCK	   512
 #define COPY_BYTES (1u << 20)
 
 /* POSIX.1-1988 ustar */

@@ -86,7 +86,9 @@ enum compression compression_detect(const uint8_t *head, size_t n)
 	} known[] = {
 		{ "\x1f\x8b\x08", 3, COMPRESSION_GZIP },
 		{ "\x28\xb5\x2f\xfd", 4, COMPRESSION_ZSTD },
-		{ "\xfd" "7zXZ\0", 6, COMPRESSION_OTHER },
+		{ "\xfd"
+		  "7zXZ\0",
+		  6, COMPRESSION_OTHER },
 		{ "BZh", 3, COMPRESSION_OTHER },
 	};
 

@@ -24,7 +24,7 @@ struct image_save_options {
 int image_save(struct store *s, const struct image_save_options *options, struct err *err);
 
 struct image_import_options {
-	const char *path; /* NULL: standard input */
+	const char *path;      /* NULL: standard input */
 	const char *reference; /* NULL: no name */
 	const char *message;   /* NULL: none */
 	const char *platform;  /* "linux/arm64"; NULL: this machine's */

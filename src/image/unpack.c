@@ -16,8 +16,8 @@
 #include "util/mem.h"
 #include "util/str.h"
 
-#define WHITEOUT        ".wh."
-#define WHITEOUT_META   ".wh..wh."
+#define WHITEOUT	".wh."
+#define WHITEOUT_META	".wh..wh."
 #define WHITEOUT_OPAQUE ".wh..wh..opq"
 
 struct unpack {
@@ -188,8 +188,8 @@ static int make_special(struct unpack *u, int dir, const char *name, mode_t type
 		return err_set(err, EINVAL, "it is a symbolic link without a target");
 	for (;;) {
 		bool whiteout;
-		int r = type == S_IFLNK ? symlinkat(target, dir, name) :
-					  mknodat(dir, name, mode, type == S_IFIFO ? 0 : dev);
+		int r = type == S_IFLNK ? symlinkat(target, dir, name)
+					: mknodat(dir, name, mode, type == S_IFIFO ? 0 : dev);
 
 		if (r == 0)
 			break;
@@ -214,8 +214,8 @@ static int make_hardlink(struct unpack *u, const char *path, const char *target_
 	int dir, r = path_clean(target_name, target, err);
 
 	if (r < 0 || !*target)
-		return r < 0 ? err_wrap(err, "hard link target") :
-			       err_set(err, EINVAL, "it is a hard link to the root");
+		return r < 0 ? err_wrap(err, "hard link target")
+			     : err_set(err, EINVAL, "it is a hard link to the root");
 	r = paths_parent(&u->paths, target, &dir, &from_name, err);
 	if (r < 0)
 		return err_wrap(err, "hard link target");
@@ -361,7 +361,8 @@ static int unpack_all(struct unpack *u, struct err *err)
 int unpack_archive(struct archive *a, const struct unpack_options *options,
 		   struct unpack_result *ret, struct err *err)
 {
-	struct unpack u = { .options = options, .archive = a,
+	struct unpack u = { .options = options,
+			    .archive = a,
 			    .self = { geteuid(), getegid(), options->privileged } };
 	int r;
 

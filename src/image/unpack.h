@@ -20,7 +20,7 @@
 struct err;
 
 struct unpack_options {
-	int root_fd;        /* an empty directory */
+	int root_fd;	    /* an empty directory */
 	uint64_t max_bytes; /* of all files together, as they appear (holes count) */
 	uint64_t max_entries;
 	bool privileged; /* may chown and make devices; otherwise what is made belongs to the caller

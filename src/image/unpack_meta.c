@@ -66,8 +66,8 @@ static int set_xattrs(struct archive_entry *e, int fd, const char *link_path,
 
 		if (!name || !xattr_is_wanted(name))
 			continue;
-		r = link_path ? lsetxattr(link_path, name, value, n, 0) :
-				fsetxattr(fd, name, value, n, 0);
+		r = link_path ? lsetxattr(link_path, name, value, n, 0)
+			      : fsetxattr(fd, name, value, n, 0);
 		/* a file system or kernel without them, or an ordinary user: as tar does */
 		if (r == 0 || errno == EOPNOTSUPP || (errno == EPERM && !self->can_chown))
 			continue;
@@ -116,8 +116,8 @@ int meta_apply_dir(struct archive_entry *e, int dir, const char *name, const str
 	return set_xattrs(e, fd, NULL, self, err);
 }
 
-int meta_apply_special(struct archive_entry *e, int dir, const char *name,
-		       const struct owner *self, struct err *err)
+int meta_apply_special(struct archive_entry *e, int dir, const char *name, const struct owner *self,
+		       struct err *err)
 {
 	struct timespec times[2];
 
@@ -142,8 +142,8 @@ int meta_apply_special(struct archive_entry *e, int dir, const char *name,
 int meta_set_opaque(int dir, const char *name, bool privileged, struct err *err)
 {
 	const char *attribute = privileged ? "trusted.overlay.opaque" : "user.overlay.opaque";
-	_cleanup_close_ int fd = openat(dir, name ? name : ".",
-					O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		openat(dir, name ? name : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd < 0 || fsetxattr(fd, attribute, "y", 1, 0) < 0)
 		return err_sys(err, errno, "mark the directory as opaque");

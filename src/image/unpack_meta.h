@@ -37,8 +37,8 @@ int meta_apply_file(struct archive_entry *e, int fd, const struct owner *self, s
 /* @mode is set at once unless it is -1. */
 int meta_apply_dir(struct archive_entry *e, int dir, const char *name, const struct owner *self,
 		   int mode, struct err *err);
-int meta_apply_special(struct archive_entry *e, int dir, const char *name,
-		       const struct owner *self, struct err *err);
+int meta_apply_special(struct archive_entry *e, int dir, const char *name, const struct owner *self,
+		       struct err *err);
 
 /* Hides what lower layers have in directory @name of @dir, or in @dir itself (NULL). */
 int meta_set_opaque(int dir, const char *name, bool privileged, struct err *err);

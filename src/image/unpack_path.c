@@ -92,8 +92,7 @@ static int make_parents(struct paths *p, const char *dir)
 		} else if (r == -ENOENT) {
 			if (start)
 				path[start - 1] = 0;
-			parent = start ? open_dir(p->root_fd, path) :
-					 open_dir(p->root_fd, ".");
+			parent = start ? open_dir(p->root_fd, path) : open_dir(p->root_fd, ".");
 			if (start)
 				path[start - 1] = '/';
 			if (parent < 0)

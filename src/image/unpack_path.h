@@ -19,7 +19,7 @@ struct paths {
 	int root_fd;
 	struct {
 		char *path; /* NULL: free */
-		int fd;     /* O_PATH */
+		int fd;	    /* O_PATH */
 	} cache[PATHS_CACHED];
 	unsigned next;
 	bool stale; /* something was replaced: call paths_forget() before the next lookup */

@@ -7,7 +7,7 @@
 #include "util/sha256.h"
 #include "util/str.h"
 
-#define PREFIX     "sha256:"
+#define PREFIX	   "sha256:"
 #define PREFIX_LEN (sizeof(PREFIX) - 1)
 
 bool digest_is_valid(const char *digest)

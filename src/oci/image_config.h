@@ -25,25 +25,25 @@ struct image_healthcheck {
 };
 
 struct image_history {
-	int64_t created_s; /* since the epoch, 0: unknown */
-	char *created;     /* as written, or NULL */
+	int64_t created_s;		     /* since the epoch, 0: unknown */
+	char *created;			     /* as written, or NULL */
 	char *created_by, *comment, *author; /* NULL: absent */
 	bool empty_layer;
 };
 
 struct image_config {
 	char *os, *architecture, *variant; /* variant may be NULL */
-	char *author;                      /* may be NULL */
-	char *created;                     /* RFC 3339, may be NULL */
-	int64_t created_s;                 /* the same since the epoch, 0: unknown */
+	char *author;			   /* may be NULL */
+	char *created;			   /* RFC 3339, may be NULL */
+	int64_t created_s;		   /* the same since the epoch, 0: unknown */
 
 	char *user; /* "" when absent */
 	char **env;
 	char **entrypoint, **cmd, **shell; /* NULL: absent */
-	char *working_dir;                 /* "" when absent */
-	char **volumes;                    /* paths */
-	char **exposed_ports;              /* "80/tcp" */
-	char **labels;                     /* "key=value" */
+	char *working_dir;		   /* "" when absent */
+	char **volumes;			   /* paths */
+	char **exposed_ports;		   /* "80/tcp" */
+	char **labels;			   /* "key=value" */
 	char **on_build;
 	char *stop_signal; /* "" when absent */
 	struct image_healthcheck healthcheck;

@@ -124,9 +124,9 @@ char *image_config_format(const struct image_config *c)
 	put_str(o, "variant", c->variant);
 	json_object_set_new(o, "os", json_string(c->os ? c->os : "linux"));
 	json_object_set_new(o, "config", process_json(c));
-	json_object_set_new(o, "rootfs",
-			    json_pack("{s:s, s:o}", "type", "layers", "diff_ids",
-				      json_from_strv(c->diff_ids)));
+	json_object_set_new(
+		o, "rootfs",
+		json_pack("{s:s, s:o}", "type", "layers", "diff_ids", json_from_strv(c->diff_ids)));
 	json_object_set_new(o, "history", history_json(c));
 	return json_dumps(o, JSON_COMPACT);
 }

@@ -246,9 +246,9 @@ bool oci_media_is_manifest(const char *media_type)
 const char *oci_host_architecture(void)
 {
 	static const char *const known[][2] = {
-		{ "x86_64", "amd64" },    { "aarch64", "arm64" },  { "armv7l", "arm" },
-		{ "riscv64", "riscv64" }, { "ppc64le", "ppc64le" }, { "s390x", "s390x" },
-		{ "i686", "386" },        { "loongarch64", "loong64" },
+		{ "x86_64", "amd64" },	  { "aarch64", "arm64" },	{ "armv7l", "arm" },
+		{ "riscv64", "riscv64" }, { "ppc64le", "ppc64le" },	{ "s390x", "s390x" },
+		{ "i686", "386" },	  { "loongarch64", "loong64" },
 	};
 	struct utsname u;
 

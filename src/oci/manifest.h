@@ -14,9 +14,9 @@
 struct err;
 
 #define OCI_MEDIA_MANIFEST    "application/vnd.oci.image.manifest.v1+json"
-#define OCI_MEDIA_INDEX       "application/vnd.oci.image.index.v1+json"
+#define OCI_MEDIA_INDEX	      "application/vnd.oci.image.index.v1+json"
 #define OCI_MEDIA_CONFIG      "application/vnd.oci.image.config.v1+json"
-#define OCI_MEDIA_LAYER       "application/vnd.oci.image.layer.v1.tar"
+#define OCI_MEDIA_LAYER	      "application/vnd.oci.image.layer.v1.tar"
 #define OCI_MEDIA_LAYER_GZIP  OCI_MEDIA_LAYER "+gzip"
 #define OCI_MEDIA_LAYER_ZSTD  OCI_MEDIA_LAYER "+zstd"
 #define DOCKER_MEDIA_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
@@ -26,15 +26,15 @@ struct err;
 
 /* Largest manifest or index that is read (distribution-spec asks for at least 4 MiB). */
 #define OCI_MANIFEST_MAX (4u << 20)
-#define OCI_LAYERS_MAX   500 /* overlayfs takes no more */
+#define OCI_LAYERS_MAX	 500 /* overlayfs takes no more */
 
 /* content descriptor (descriptor.md), with the annotations we act on */
 struct oci_descriptor {
 	char *media_type; /* "" when absent */
-	char *digest;     /* valid */
+	char *digest;	  /* valid */
 	uint64_t size_bytes;
-	char *ref_name;     /* OCI_ANNOTATION_REF_NAME or NULL */
-	char *image_name;   /* io.containerd.image.name (new docker save) or NULL */
+	char *ref_name;			   /* OCI_ANNOTATION_REF_NAME or NULL */
+	char *image_name;		   /* io.containerd.image.name (new docker save) or NULL */
 	char *os, *architecture, *variant; /* NULL when there is no platform */
 };
 
@@ -51,9 +51,9 @@ struct oci_index {
 
 /* One image of docker-archive's manifest.json. */
 struct docker_archive_image {
-	char *config;     /* path of the configuration in the archive */
+	char *config;	  /* path of the configuration in the archive */
 	char **repo_tags; /* may be empty */
-	char **layers;    /* paths, lowest first */
+	char **layers;	  /* paths, lowest first */
 };
 
 struct docker_archive {

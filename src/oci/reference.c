@@ -10,9 +10,9 @@
 #include "util/mem.h"
 #include "util/str.h"
 
-#define NAME_MAX_LEN 255
-#define TAG_MAX_LEN  128
-#define TEXT_MAX_LEN 1024
+#define NAME_MAX_LEN   255
+#define TAG_MAX_LEN    128
+#define TEXT_MAX_LEN   1024
 #define DEFAULT_DOMAIN "docker.io"
 #define OFFICIAL       "library/"
 

@@ -68,25 +68,26 @@ struct process {
 
 /* Where a container or machine lives on disk. All paths are absolute; the strings are borrowed. */
 struct instance {
-	const char *id;        /* 64 hex digits */
-	const char *store;     /* root of the store (/var/lib/proa) */
-	const char *dir;       /* its own durable directory, store/containers/ID: upper layer, log */
-	const char *run_dir;   /* its own volatile directory, /run/proa/ID: sockets, pids */
-	const char *stage;     /* the executable proa-init; "/proc/self/exe" inside a guest */
-	pid_t pid;             /* as told by started(); 0 while unknown */
-	uint64_t pid_start;    /* proc_start_time() of pid, so that a reused number is noticed */
+	const char *id;	     /* 64 hex digits */
+	const char *store;   /* root of the store (/var/lib/proa) */
+	const char *dir;     /* its own durable directory, store/containers/ID: upper layer, log */
+	const char *run_dir; /* its own volatile directory, /run/proa/ID: sockets, pids */
+	const char *stage;   /* the executable proa-init; "/proc/self/exe" inside a guest */
+	pid_t pid;	     /* as told by started(); 0 while unknown */
+	uint64_t pid_start;  /* proc_start_time() of pid, so that a reused number is noticed */
 };
 
 struct backend_ops {
 	const char *name; /* "container", "vm" */
 
-	/* Refuses, before anything was made, what this backend cannot do. 0 or -errno with the way out. */
+	/* Refuses, before anything was made, what this backend cannot do. 0 or -errno with the way
+	 * out. */
 	int (*check)(const struct plan *plan, struct err *err);
 
 	/*
 	 * Makes what the plan says and starts its process. It comes up through the loop:
-	 * events->started() or, if that fails later, events->exited(). What can be known at once (no
-	 * kernel, no such file to bind) is returned as an error, with nothing left behind.
+	 * events->started() or, if that fails later, events->exited(). What can be known at once
+	 * (no kernel, no such file to bind) is returned as an error, with nothing left behind.
 	 * @plan, @inst and @events must live until the process is freed. The caller frees *@ret.
 	 */
 	int (*run)(struct loop *loop, const struct plan *plan, const struct instance *inst,

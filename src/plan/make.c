@@ -15,11 +15,11 @@
 #include "util/signal.h"
 #include "util/str.h"
 
-#define DEFAULT_PATH	   "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#define MEMORY_MIN_BYTES   (6u << 20) /* Docker's own minimum */
-#define CPU_PERIOD_US	   100000u
-#define ACCESS_ALL	   7
-#define NOSUID_NOEXEC	   (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
+#define DEFAULT_PATH	    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define MEMORY_MIN_BYTES    (6u << 20) /* Docker's own minimum */
+#define CPU_PERIOD_US	    100000u
+#define ACCESS_ALL	    7
+#define NOSUID_NOEXEC	    (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
 #define NOSUID_NOEXEC_NODEV (NOSUID_NOEXEC | MOUNT_ATTR_NODEV)
 
 static int no_memory(struct err *err)
@@ -56,9 +56,10 @@ static int make_args(const struct plan_options *o, const struct image_config *im
 	if (!strv_len(args) && o->probe && strv_add(&args, "probe") < 0)
 		return no_memory(err);
 	if (!strv_len(args))
-		return err_set(err, EINVAL,
-			       "no command: the image names none (CMD, ENTRYPOINT), so give one after "
-			       "the image");
+		return err_set(
+			err, EINVAL,
+			"no command: the image names none (CMD, ENTRYPOINT), so give one after "
+			"the image");
 	*ret = TAKE_PTR(args);
 	return 0;
 }
@@ -104,12 +105,13 @@ static int make_rlimits(const struct plan_options *o, struct plan_process *p, st
 static int make_cwd(const struct plan_options *o, const struct image_config *image, char **ret,
 		    struct err *err)
 {
-	const char *cwd = !str_empty(o->workdir)	   ? o->workdir :
-			  !str_empty(image->working_dir) ? image->working_dir :
-							     "/";
+	const char *cwd = !str_empty(o->workdir)	   ? o->workdir
+			  : !str_empty(image->working_dir) ? image->working_dir
+							   : "/";
 
 	if (cwd[0] != '/')
-		return err_set(err, EINVAL, "-w %s: the working directory must be an absolute path", cwd);
+		return err_set(err, EINVAL, "-w %s: the working directory must be an absolute path",
+			       cwd);
 	return set(ret, cwd, err);
 }
 
@@ -190,14 +192,21 @@ static int add_default_mounts(const struct plan_options *o, struct plan *p, stru
 		const char *options[5];
 	} table[] = {
 		{ PLAN_MOUNT_PROC, "/proc", NOSUID_NOEXEC_NODEV, { NULL } },
-		{ PLAN_MOUNT_TMPFS, "/dev", MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME,
+		{ PLAN_MOUNT_TMPFS,
+		  "/dev",
+		  MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME,
 		  { "mode=755", "size=65536k" } },
-		{ PLAN_MOUNT_DEVPTS, "/dev/pts", NOSUID_NOEXEC,
+		{ PLAN_MOUNT_DEVPTS,
+		  "/dev/pts",
+		  NOSUID_NOEXEC,
 		  { "newinstance", "ptmxmode=0666", "mode=0620", "gid=5" } },
 		{ PLAN_MOUNT_SYSFS, "/sys", NOSUID_NOEXEC_NODEV | ro, { NULL } },
 		{ PLAN_MOUNT_CGROUP, "/sys/fs/cgroup", NOSUID_NOEXEC_NODEV | ro, { NULL } },
 		{ PLAN_MOUNT_MQUEUE, "/dev/mqueue", NOSUID_NOEXEC_NODEV, { NULL } },
-		{ PLAN_MOUNT_TMPFS, "/dev/shm", NOSUID_NOEXEC_NODEV, { "mode=1777", "size=65536k" } },
+		{ PLAN_MOUNT_TMPFS,
+		  "/dev/shm",
+		  NOSUID_NOEXEC_NODEV,
+		  { "mode=1777", "size=65536k" } },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
@@ -316,7 +325,8 @@ static int make_devices(const struct plan_options *o, struct plan *p, struct err
 	return 0;
 }
 
-/* Nothing, then: making nodes (not using them), the usual devices, terminals, what the user added. */
+/* Nothing, then: making nodes (not using them), the usual devices, terminals, what the user added.
+ */
 static int make_device_rules(const struct plan_options *o, struct plan *p, struct err *err)
 {
 	const struct plan_device_rule fixed[] = {
@@ -340,25 +350,31 @@ static int make_device_rules(const struct plan_options *o, struct plan *p, struc
 		rules[n + i] = (struct plan_device_rule){ true, 'c', default_devices[i].major,
 							  default_devices[i].minor, ACCESS_ALL };
 	for (size_t i = 0; i < o->device_count; i++)
-		rules[n + m + i] = (struct plan_device_rule){ true, o->devices[i].type,
-							      o->devices[i].major,
-							      o->devices[i].minor,
-							      o->device_access[i] };
+		rules[n + m + i] =
+			(struct plan_device_rule){ true, o->devices[i].type, o->devices[i].major,
+						   o->devices[i].minor, o->device_access[i] };
 	p->resources.device_rule_count = n + m + o->device_count;
 	return 0;
 }
 
 static int make_hidden_paths(const struct plan_options *o, struct plan *p, struct err *err)
 {
-	static char *const masked[] = {
-		(char *)"/proc/acpi", (char *)"/proc/asound", (char *)"/proc/interrupts",
-		(char *)"/proc/kcore", (char *)"/proc/keys", (char *)"/proc/latency_stats",
-		(char *)"/proc/sched_debug", (char *)"/proc/scsi", (char *)"/proc/timer_list",
-		(char *)"/proc/timer_stats", (char *)"/sys/devices/virtual/powercap",
-		(char *)"/sys/firmware", NULL
-	};
-	static char *const read_only[] = { (char *)"/proc/bus", (char *)"/proc/fs", (char *)"/proc/irq",
-					   (char *)"/proc/sys", (char *)"/proc/sysrq-trigger", NULL };
+	static char *const masked[] = { (char *)"/proc/acpi",
+					(char *)"/proc/asound",
+					(char *)"/proc/interrupts",
+					(char *)"/proc/kcore",
+					(char *)"/proc/keys",
+					(char *)"/proc/latency_stats",
+					(char *)"/proc/sched_debug",
+					(char *)"/proc/scsi",
+					(char *)"/proc/timer_list",
+					(char *)"/proc/timer_stats",
+					(char *)"/sys/devices/virtual/powercap",
+					(char *)"/sys/firmware",
+					NULL };
+	static char *const read_only[] = { (char *)"/proc/bus",		  (char *)"/proc/fs",
+					   (char *)"/proc/irq",		  (char *)"/proc/sys",
+					   (char *)"/proc/sysrq-trigger", NULL };
 	static char *const none[] = { NULL };
 
 	p->masked_paths = strv_copy(o->privileged ? none : masked);
@@ -445,8 +461,9 @@ static int make_user_namespace(const struct plan_options *o, struct plan *p, str
 	if (strcmp(o->userns, "auto") != 0)
 		return err_set(err, EINVAL, "--userns takes auto or host, not \"%s\"", o->userns);
 	if (o->privileged)
-		return err_set(err, EINVAL, "--userns auto contradicts --privileged: inside a user "
-					    "namespace there are no rights over the host's devices");
+		return err_set(err, EINVAL,
+			       "--userns auto contradicts --privileged: inside a user "
+			       "namespace there are no rights over the host's devices");
 	p->uid_map = calloc(1, sizeof(*p->uid_map));
 	p->gid_map = calloc(1, sizeof(*p->gid_map));
 	if (!p->uid_map || !p->gid_map)
@@ -464,9 +481,10 @@ static int make_stop_signal(const struct image_config *image, struct plan *p, st
 	if (str_empty(image->stop_signal))
 		return 0;
 	p->stop_signal = signal_parse(image->stop_signal);
-	return p->stop_signal > 0 ? 0 :
-				    err_set(err, EINVAL, "the image's stop signal \"%s\" is unknown",
-					    image->stop_signal);
+	return p->stop_signal > 0
+		       ? 0
+		       : err_set(err, EINVAL, "the image's stop signal \"%s\" is unknown",
+				 image->stop_signal);
 }
 
 int plan_make(const struct plan_options *o, const struct image_config *image, struct plan *ret,
@@ -479,9 +497,10 @@ int plan_make(const struct plan_options *o, const struct image_config *image, st
 	int r = 0;
 
 	if (o->network && !host_network && strcmp(o->network, "none") != 0)
-		return err_set(err, EOPNOTSUPP,
-			       "--network %s is not available; use --network none or --network host",
-			       o->network);
+		return err_set(
+			err, EOPNOTSUPP,
+			"--network %s is not available; use --network none or --network host",
+			o->network);
 	p.namespaces = PLAN_NS_PID | PLAN_NS_IPC | PLAN_NS_UTS | PLAN_NS_CGROUP |
 		       (host_network ? 0 : PLAN_NS_NET);
 	r = make_names(o, host_network, &p, err);

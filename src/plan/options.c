@@ -32,11 +32,16 @@ static bool mount_flag(const char *word, uint64_t *attrs)
 		const char *name;
 		uint64_t set, clear;
 	} flags[] = {
-		{ "ro", MOUNT_ATTR_RDONLY, 0 },	    { "readonly", MOUNT_ATTR_RDONLY, 0 },
-		{ "rw", 0, MOUNT_ATTR_RDONLY },	    { "nosuid", MOUNT_ATTR_NOSUID, 0 },
-		{ "suid", 0, MOUNT_ATTR_NOSUID },   { "nodev", MOUNT_ATTR_NODEV, 0 },
-		{ "dev", 0, MOUNT_ATTR_NODEV },	    { "noexec", MOUNT_ATTR_NOEXEC, 0 },
-		{ "exec", 0, MOUNT_ATTR_NOEXEC },   { "noatime", MOUNT_ATTR_NOATIME, 0 },
+		{ "ro", MOUNT_ATTR_RDONLY, 0 },
+		{ "readonly", MOUNT_ATTR_RDONLY, 0 },
+		{ "rw", 0, MOUNT_ATTR_RDONLY },
+		{ "nosuid", MOUNT_ATTR_NOSUID, 0 },
+		{ "suid", 0, MOUNT_ATTR_NOSUID },
+		{ "nodev", MOUNT_ATTR_NODEV, 0 },
+		{ "dev", 0, MOUNT_ATTR_NODEV },
+		{ "noexec", MOUNT_ATTR_NOEXEC, 0 },
+		{ "exec", 0, MOUNT_ATTR_NOEXEC },
+		{ "noatime", MOUNT_ATTR_NOATIME, 0 },
 		{ "nodiratime", MOUNT_ATTR_NODIRATIME, 0 },
 	};
 
@@ -66,10 +71,11 @@ static bool propagation(const char *word, uint32_t *flags)
 static int check_target(const char *option, const char *target, struct err *err)
 {
 	if (target[0] != '/')
-		return err_set(err, EINVAL, "%s: \"%s\": the path inside must be absolute", option, target);
-	if (!target[strspn(target, "/.")])
-		return err_set(err, EINVAL, "%s: \"%s\": the root itself cannot be mounted over", option,
+		return err_set(err, EINVAL, "%s: \"%s\": the path inside must be absolute", option,
 			       target);
+	if (!target[strspn(target, "/.")])
+		return err_set(err, EINVAL, "%s: \"%s\": the root itself cannot be mounted over",
+			       option, target);
 	return 0;
 }
 
@@ -92,9 +98,12 @@ static int volume_options(char *text, struct plan_mount *m, struct err *err)
 		if (!strcmp(w, "z") || !strcmp(w, "Z"))
 			return err_set(err, EOPNOTSUPP,
 				       "-v: \"%s\": SELinux labels cannot be set; label the "
-				       "directory on the host and leave \"%s\" out", w, w);
-		return err_set(err, EINVAL, "-v: unknown option \"%s\"; known are ro, rw, private, "
-			       "slave, shared, nosuid, nodev, noexec", w);
+				       "directory on the host and leave \"%s\" out",
+				       w, w);
+		return err_set(err, EINVAL,
+			       "-v: unknown option \"%s\"; known are ro, rw, private, "
+			       "slave, shared, nosuid, nodev, noexec",
+			       w);
 	}
 	return 0;
 }
@@ -110,9 +119,10 @@ int plan_parse_volume(const char *text, struct plan_mount *ret, struct err *err)
 		return no_memory(err);
 	target = strchr(copy, ':');
 	if (!target)
-		return err_set(err, EINVAL,
-			       "-v %s: give SOURCE:TARGET; volumes without a source are not available",
-			       text);
+		return err_set(
+			err, EINVAL,
+			"-v %s: give SOURCE:TARGET; volumes without a source are not available",
+			text);
 	*target++ = 0;
 	options = strchr(target, ':');
 	if (options)
@@ -120,7 +130,8 @@ int plan_parse_volume(const char *text, struct plan_mount *ret, struct err *err)
 	if (copy[0] != '/')
 		return err_set(err, EINVAL,
 			       "-v %s: \"%s\" is not an absolute path, and named volumes are not "
-			       "available; use $PWD/… for a directory here", text, copy);
+			       "available; use $PWD/… for a directory here",
+			       text, copy);
 	r = check_target("-v", target, err);
 	if (r == 0 && options)
 		r = volume_options(options, &m, err);
@@ -155,8 +166,8 @@ static bool is_true(const char *value)
 
 static int bad_mount_type(const char *type, struct err *err)
 {
-	return err_set(err, EOPNOTSUPP, "--mount: type=%s is not available; use type=bind or type=tmpfs",
-		       type);
+	return err_set(err, EOPNOTSUPP,
+		       "--mount: type=%s is not available; use type=bind or type=tmpfs", type);
 }
 
 /* One KEY[=VALUE] of --mount. */
@@ -176,13 +187,15 @@ static int mount_key(const char *key, const char *value, struct plan_mount *m, c
 			m->attrs |= MOUNT_ATTR_RDONLY;
 	} else if (!strcmp(key, "bind-propagation")) {
 		if (!value || !propagation(value, &m->flags))
-			return err_set(err, EINVAL, "--mount: bind-propagation takes private, rprivate, "
-						    "slave, rslave, shared or rshared");
+			return err_set(err, EINVAL,
+				       "--mount: bind-propagation takes private, rprivate, "
+				       "slave, rslave, shared or rshared");
 	} else if (!strcmp(key, "bind-recursive")) {
 		*recursive = !value || strcmp(value, "disabled") != 0;
 	} else if (!strcmp(key, "tmpfs-size") || !strcmp(key, "tmpfs-mode")) {
-		r = value ? strv_take(&m->options, str_printf("%s=%s", key + strlen("tmpfs-"), value)) :
-			    -EINVAL;
+		r = value ? strv_take(&m->options,
+				      str_printf("%s=%s", key + strlen("tmpfs-"), value))
+			  : -EINVAL;
 	} else {
 		return err_set(err, EINVAL, "--mount: unknown key \"%s\"", key);
 	}
@@ -206,7 +219,8 @@ static int finish_mount(struct plan_mount *m, const char *type, bool recursive, 
 	if (strcmp(type, "bind") != 0)
 		return bad_mount_type(type, err);
 	if (!m->source || m->source[0] != '/')
-		return err_set(err, EINVAL, "--mount: type=bind needs source= with an absolute path");
+		return err_set(err, EINVAL,
+			       "--mount: type=bind needs source= with an absolute path");
 	if (m->options)
 		return err_set(err, EINVAL, "--mount: tmpfs-size and tmpfs-mode need type=tmpfs");
 	finish_bind(m, recursive);
@@ -279,13 +293,16 @@ int plan_parse_tmpfs(const char *text, struct plan_mount *ret, struct err *err)
 
 int plan_parse_ulimit(const char *text, struct plan_rlimit *ret, struct err *err)
 {
-	static const char *const names[] = { "core", "cpu", "data", "fsize", "locks", "memlock",
-					     "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-					     "rttime", "sigpending", "stack", "as", NULL };
-	static const int resources[] = { RLIMIT_CORE, RLIMIT_CPU, RLIMIT_DATA, RLIMIT_FSIZE,
-					 RLIMIT_LOCKS, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_NICE,
-					 RLIMIT_NOFILE, RLIMIT_NPROC, RLIMIT_RSS, RLIMIT_RTPRIO,
-					 RLIMIT_RTTIME, RLIMIT_SIGPENDING, RLIMIT_STACK, RLIMIT_AS };
+	static const char *const names[] = { "core",	"cpu",	    "data",   "fsize",	    "locks",
+					     "memlock", "msgqueue", "nice",   "nofile",	    "nproc",
+					     "rss",	"rtprio",   "rttime", "sigpending", "stack",
+					     "as",	NULL };
+	static const int resources[] = { RLIMIT_CORE,	  RLIMIT_CPU,	     RLIMIT_DATA,
+					 RLIMIT_FSIZE,	  RLIMIT_LOCKS,	     RLIMIT_MEMLOCK,
+					 RLIMIT_MSGQUEUE, RLIMIT_NICE,	     RLIMIT_NOFILE,
+					 RLIMIT_NPROC,	  RLIMIT_RSS,	     RLIMIT_RTPRIO,
+					 RLIMIT_RTTIME,	  RLIMIT_SIGPENDING, RLIMIT_STACK,
+					 RLIMIT_AS };
 	_cleanup_free_ char *copy = strdup(text);
 	char *soft, *hard;
 	int64_t s, h;
@@ -300,12 +317,14 @@ int plan_parse_ulimit(const char *text, struct plan_rlimit *ret, struct err *err
 	if (hard)
 		*hard++ = 0;
 	if (str_to_i64(soft, &s) < 0 || str_to_i64(hard ? hard : soft, &h) < 0 || s < -1 || h < -1)
-		return err_set(err, EINVAL, "--ulimit %s: limits are numbers, or -1 for no limit", text);
+		return err_set(err, EINVAL, "--ulimit %s: limits are numbers, or -1 for no limit",
+			       text);
 	ret->soft = s < 0 ? RLIM_INFINITY : (uint64_t)s;
 	ret->hard = h < 0 ? RLIM_INFINITY : (uint64_t)h;
 	ret->required = true;
 	if (ret->soft > ret->hard)
-		return err_set(err, EINVAL, "--ulimit %s: the soft limit is above the hard one", text);
+		return err_set(err, EINVAL, "--ulimit %s: the soft limit is above the hard one",
+			       text);
 	for (size_t i = 0; names[i]; i++)
 		if (!strcmp(names[i], copy)) {
 			ret->resource = resources[i];
@@ -354,7 +373,8 @@ int plan_parse_device(const char *text, char **ret_host, char **ret_inside, uint
 		access = third;
 	for (const char *p = access; *p; p++) {
 		if (!strchr("rwm", *p))
-			return err_set(err, EINVAL, "--device %s: access is made of r, w and m", text);
+			return err_set(err, EINVAL, "--device %s: access is made of r, w and m",
+				       text);
 		bits |= (uint8_t)(*p == 'r' ? 1 : *p == 'w' ? 2 : 4);
 	}
 	inside = strdup(str_empty(second) ? host : second);
@@ -375,8 +395,10 @@ int plan_check_name(const char *name, struct err *err)
 	for (const char *p = name; *p && ok; p++)
 		ok = isalnum((unsigned char)*p) || strchr("_.-", *p);
 	if (!ok)
-		return err_set(err, EINVAL,
-			       "\"%s\" cannot be a name: use letters, digits, '_', '.' and '-', at least "
-			       "two, a letter or digit first", name);
+		return err_set(
+			err, EINVAL,
+			"\"%s\" cannot be a name: use letters, digits, '_', '.' and '-', at least "
+			"two, a letter or digit first",
+			name);
 	return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The user's options of `run`, as text and numbers, and the pure parsers of their values. What needs
- * a look at the host (does the source exist, which device is that) is done by the engine and put in
- * here as facts.
+ * The user's options of `run`, as text and numbers, and the pure parsers of their values. What
+ * needs a look at the host (does the source exist, which device is that) is done by the engine and
+ * put in here as facts.
  */
 #ifndef PROA_PLAN_OPTIONS_H
 #define PROA_PLAN_OPTIONS_H
@@ -17,27 +17,28 @@ struct image_config;
 
 struct plan_options {
 	uint8_t isolation; /* enum plan_isolation */
-	const char *id;    /* 64 hex digits */
+	const char *id;	   /* 64 hex digits */
 	const char *name, *image_id;
-	const char *hostname; /* NULL: the first 12 digits of the ID, or the host's with its network */
-	const char *host_hostname; /* the host's own */
+	const char
+		*hostname; /* NULL: the first 12 digits of the ID, or the host's with its network */
+	const char *host_hostname;    /* the host's own */
 	const char *host_resolv_conf; /* text of the host's /etc/resolv.conf, NULL: none */
 	const char *user, *workdir;
-	const char *probe;      /* plan_process.probe */
+	const char *probe;	/* plan_process.probe */
 	const char *entrypoint; /* NULL: the image's; "": none */
-	char **args;            /* after IMAGE */
-	char **env;             /* NAME=value, in order */
-	const char *network;    /* "none", "host" */
-	const char *userns;     /* NULL or "host": the host's users; "auto": mapped to the two ranges */
+	char **args;		/* after IMAGE */
+	char **env;		/* NAME=value, in order */
+	const char *network;	/* "none", "host" */
+	const char *userns; /* NULL or "host": the host's users; "auto": mapped to the two ranges */
 	uint32_t subuid, subgid; /* first of PLAN_ID_COUNT ids of the host for "auto" */
 	bool interactive, terminal, read_only, init, privileged, auto_remove;
 	uint16_t rows, cols;
-	char **tmpfs;   /* --tmpfs PATH[:OPTIONS] */
+	char **tmpfs;	/* --tmpfs PATH[:OPTIONS] */
 	char **volumes; /* -v SRC:DST[:OPTIONS] */
-	char **mounts;  /* --mount type=…,… */
+	char **mounts;	/* --mount type=…,… */
 	char **cap_add, **cap_drop;
-	char **ulimits;     /* NAME=SOFT[:HARD] */
-	char **groups;      /* --group-add */
+	char **ulimits; /* NAME=SOFT[:HARD] */
+	char **groups;	/* --group-add */
 	bool no_new_privs;
 	const uint8_t *seccomp; /* a BPF program, NULL: unconfined */
 	size_t seccomp_len;
@@ -46,7 +47,7 @@ struct plan_options {
 	const char *cpuset_cpus;
 	int64_t pids_limit;
 	const struct plan_device *devices; /* --device, looked up on the host */
-	const uint8_t *device_access;      /* for each: 1 read, 2 write, 4 mknod */
+	const uint8_t *device_access;	   /* for each: 1 read, 2 write, 4 mknod */
 	size_t device_count;
 	const char *kernel;
 	char **layer_dirs; /* topmost first */

@@ -8,7 +8,8 @@
  * carries it out on that kernel. That both understand it alike is what makes `--user`, `-v` or
  * `--cap-drop` mean the same in both.
  *
- * All strings and arrays belong to the plan. Arrays are pointer + count; a vector is NULL-terminated.
+ * All strings and arrays belong to the plan. Arrays are pointer + count; a vector is
+ * NULL-terminated.
  */
 #ifndef PROA_PLAN_PLAN_H
 #define PROA_PLAN_PLAN_H
@@ -39,20 +40,20 @@ struct plan_caps {
 struct plan_process {
 	char **args;
 	char **env;
-	char *cwd;    /* absolute, inside the root; made if it is absent */
-	char *user;   /* "", "uid", "name", "uid:gid", "name:group": looked up in the root's files */
+	char *cwd;  /* absolute, inside the root; made if it is absent */
+	char *user; /* "", "uid", "name", "uid:gid", "name:group": looked up in the root's files */
 	char **groups; /* further groups (--group-add), names or numbers */
 	struct plan_caps caps;
 	bool no_new_privs;
 	bool terminal;
 	uint16_t rows, cols; /* of the terminal, 0: unknown */
-	bool init;           /* run under a reaper that is process 1 (--init) */
-	char *probe;         /* not NULL: the stage itself measures this instead of executing args */
+	bool init;	     /* run under a reaper that is process 1 (--init) */
+	char *probe; /* not NULL: the stage itself measures this instead of executing args */
 	int32_t oom_score_adj;
 	bool has_oom_score_adj;
 	struct plan_rlimit *rlimits;
 	size_t rlimit_count;
-	uint8_t *seccomp; /* a BPF program: struct sock_filter[], NULL: unconfined */
+	uint8_t *seccomp;   /* a BPF program: struct sock_filter[], NULL: unconfined */
 	size_t seccomp_len; /* in bytes, a multiple of 8 */
 };
 
@@ -80,8 +81,8 @@ enum plan_mount_flags {
 struct plan_mount {
 	uint8_t kind; /* enum plan_mount_kind */
 	uint32_t flags;
-	char *source; /* PLAN_MOUNT_BIND only, else NULL */
-	char *target; /* absolute path inside the root */
+	char *source;	/* PLAN_MOUNT_BIND only, else NULL */
+	char *target;	/* absolute path inside the root */
 	uint64_t attrs; /* MOUNT_ATTR_RDONLY, NOSUID, NODEV, NOEXEC, … (linux/mount.h) */
 	char **options; /* file-system options, "size=65536k" */
 };
@@ -95,9 +96,9 @@ struct plan_device {
 
 struct plan_device_rule {
 	bool allow;
-	char type;            /* 'a', 'b', 'c' */
+	char type;	      /* 'a', 'b', 'c' */
 	int64_t major, minor; /* -1: any */
-	uint8_t access;       /* 1 read, 2 write, 4 mknod */
+	uint8_t access;	      /* 1 read, 2 write, 4 mknod */
 };
 
 struct plan_idmap {
@@ -110,7 +111,7 @@ struct plan_resources {
 	uint64_t cpu_quota_us, cpu_period_us;
 	uint64_t cpu_shares;
 	char *cpuset_cpus, *cpuset_mems;
-	int64_t pids_max; /* 0 or -1: no limit */
+	int64_t pids_max;		       /* 0 or -1: no limit */
 	struct plan_device_rule *device_rules; /* in order; the last one that matches decides */
 	size_t device_rule_count;
 };
@@ -118,7 +119,8 @@ struct plan_resources {
 /* How the root file system is put together: an overlay, or one directory as it is. */
 struct plan_root {
 	char **lowers; /* from the topmost layer to the lowest; host directories */
-	char *upper, *work; /* NULL: no writable layer of its own; a lone lower is bound read-only */
+	char *upper,
+		*work; /* NULL: no writable layer of its own; a lone lower is bound read-only */
 	bool read_only;
 };
 
@@ -136,15 +138,15 @@ enum plan_ns {
 
 /* What a virtual machine needs beyond that. */
 struct plan_vm {
-	char *kernel;          /* name in the kernel store or a path; NULL: the default */
+	char *kernel;	       /* name in the kernel store or a path; NULL: the default */
 	uint64_t memory_bytes; /* of the machine; 0: the backend's default */
-	uint32_t cpus;         /* 0: the backend's default */
-	char *disk;            /* EROFS image of the root, a path of the host */
+	uint32_t cpus;	       /* 0: the backend's default */
+	char *disk;	       /* EROFS image of the root, a path of the host */
 };
 
 struct plan {
 	uint8_t isolation; /* enum plan_isolation */
-	char *id;          /* 64 hex digits */
+	char *id;	   /* 64 hex digits */
 	char *name;
 	char *image; /* image ID ("sha256:…"), for the VM's disk */
 	char *hostname;
@@ -161,9 +163,10 @@ struct plan {
 	size_t uid_map_count, gid_map_count;
 	struct plan_resources resources;
 	bool privileged;
-	bool auto_remove;  /* nothing written has to outlive the process (--rm) */
+	bool auto_remove;    /* nothing written has to outlive the process (--rm) */
 	int32_t stop_signal; /* number, 0: SIGTERM */
-	char *hosts;    /* text of /etc/hosts, hostname and resolv.conf in the root; NULL: the image's own */
+	char *hosts; /* text of /etc/hosts, hostname and resolv.conf in the root; NULL: the image's
+			own */
 	char *resolv_conf;
 	struct plan_vm vm;
 };

@@ -2,8 +2,8 @@
 /*
  * The plan as bytes: little-endian numbers and length-prefixed strings, in the order of the struct.
  *
- * Both ends are always the same build of proa in a start; a plan kept on disk for exec may be older,
- * and the version in front refuses it then with a clear message instead of misreading it.
+ * Both ends are always the same build of proa in a start; a plan kept on disk for exec may be
+ * older, and the version in front refuses it then with a clear message instead of misreading it.
  *
  * One description serves both directions: a `struct wire` either writes (put) or reads (get), and
  * each field is visited once, by the same line. That way the two directions cannot drift apart.

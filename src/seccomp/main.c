@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * proa-seccomp PROFILE|default CAPS OUTPUT: compiles a profile for a set of capabilities (in hex) and
- * puts the program under OUTPUT, whole or not at all. A helper of the engine (engine/seccomp.c).
+ * proa-seccomp PROFILE|default CAPS OUTPUT: compiles a profile for a set of capabilities (in hex)
+ * and puts the program under OUTPUT, whole or not at all. A helper of the engine
+ * (engine/seccomp.c).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,8 +29,8 @@ static int compile(const char *profile, uint64_t caps, const char *output, struc
 	if (fd < 0)
 		return err_sys(err, errno, "make a file in memory");
 	if (!strcmp(profile, "default")) {
-		r = profile_compile(profile_default, profile_default_bytes, "the default profile", caps,
-				    fd, err);
+		r = profile_compile(profile_default, profile_default_bytes, "the default profile",
+				    caps, fd, err);
 	} else {
 		r = io_read_file(AT_FDCWD, profile, PROFILE_MAX, &text, &n);
 		if (r < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every rule of a profile that applies becomes a libseccomp rule; names that neither this kernel nor
- * libseccomp know are passed over, as every engine does.
+ * Every rule of a profile that applies becomes a libseccomp rule; names that neither this kernel
+ * nor libseccomp know are passed over, as every engine does.
  *
  * System calls newer than all that libseccomp knows would meet the default action, usually EPERM,
  * and programs that probe for them (glibc does) take that for a real refusal instead of falling
@@ -89,8 +89,10 @@ static int add_arch(const struct compiler *c, const char *name, struct err *err)
 		const char *name;
 		uint32_t arch;
 	} arches[] = {
-		{ "SCMP_ARCH_X86", SCMP_ARCH_X86 },	    { "SCMP_ARCH_X86_64", SCMP_ARCH_X86_64 },
-		{ "SCMP_ARCH_X32", SCMP_ARCH_X32 },	    { "SCMP_ARCH_ARM", SCMP_ARCH_ARM },
+		{ "SCMP_ARCH_X86", SCMP_ARCH_X86 },
+		{ "SCMP_ARCH_X86_64", SCMP_ARCH_X86_64 },
+		{ "SCMP_ARCH_X32", SCMP_ARCH_X32 },
+		{ "SCMP_ARCH_ARM", SCMP_ARCH_ARM },
 		{ "SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64 },
 	};
 
@@ -98,7 +100,8 @@ static int add_arch(const struct compiler *c, const char *name, struct err *err)
 		if (!strcmp(arches[i].name, name)) {
 			int r = seccomp_arch_add(c->ctx, arches[i].arch);
 
-			return r < 0 && r != -EEXIST ? err_sys(err, -r, "%s: %s", c->what, name) : 0;
+			return r < 0 && r != -EEXIST ? err_sys(err, -r, "%s: %s", c->what, name)
+						     : 0;
 		}
 	/* architectures of other machines do no harm and no good */
 	return name && str_starts(name, "SCMP_ARCH_") ? 0 : bad(c, "architecture", name, err);
@@ -107,8 +110,8 @@ static int add_arch(const struct compiler *c, const char *name, struct err *err)
 /* archMap: those of this machine's own architecture; architectures: all of the list. */
 static int add_arches(const struct compiler *c, const json_t *profile, struct err *err)
 {
-	const char *native = seccomp_arch_native() == SCMP_ARCH_AARCH64 ? "SCMP_ARCH_AARCH64" :
-									   "SCMP_ARCH_X86_64";
+	const char *native = seccomp_arch_native() == SCMP_ARCH_AARCH64 ? "SCMP_ARCH_AARCH64"
+									: "SCMP_ARCH_X86_64";
 	json_t *entry, *sub;
 	size_t i, j;
 	int r = 0;
@@ -133,7 +136,8 @@ static int add_arches(const struct compiler *c, const json_t *profile, struct er
 }
 
 /* Does the list of a condition hold any of our capabilities / all of them? */
-static int count_caps(const struct compiler *c, const json_t *list, size_t *ret_have, struct err *err)
+static int count_caps(const struct compiler *c, const json_t *list, size_t *ret_have,
+		      struct err *err)
 {
 	json_t *item;
 	size_t i;
@@ -141,8 +145,8 @@ static int count_caps(const struct compiler *c, const json_t *list, size_t *ret_
 	*ret_have = 0;
 	json_array_foreach (list, i, item) {
 		unsigned cap;
-		int r = json_is_string(item) ? plan_parse_cap(json_string_value(item), &cap, err) :
-					       err_set(err, EINVAL, "a capability is not a string");
+		int r = json_is_string(item) ? plan_parse_cap(json_string_value(item), &cap, err)
+					     : err_set(err, EINVAL, "a capability is not a string");
 
 		if (r < 0)
 			return err_wrap(err, "%s", c->what);
@@ -156,7 +160,8 @@ static bool kernel_is_at_least(const char *want)
 	unsigned a = 0, b = 0, x = 0, y = 0;
 	struct utsname u;
 
-	if (uname(&u) < 0 || sscanf(want, "%u.%u", &a, &b) < 1 || sscanf(u.release, "%u.%u", &x, &y) < 1)
+	if (uname(&u) < 0 || sscanf(want, "%u.%u", &a, &b) < 1 ||
+	    sscanf(u.release, "%u.%u", &x, &y) < 1)
 		return true;
 	return x > a || (x == a && y >= b);
 }
@@ -176,7 +181,8 @@ static bool lists_arch(const json_t *list)
 /* Docker's conditions: all of includes must hold, and none of excludes. */
 static int applies(const struct compiler *c, const json_t *rule, bool *ret, struct err *err)
 {
-	const json_t *in = json_object_get(rule, "includes"), *ex = json_object_get(rule, "excludes");
+	const json_t *in = json_object_get(rule, "includes"),
+		     *ex = json_object_get(rule, "excludes");
 	const json_t *in_caps = json_object_get(in, "caps"), *ex_caps = json_object_get(ex, "caps");
 	const json_t *in_arches = json_object_get(in, "arches");
 	const char *kernel = json_get_str(in, "minKernel");
@@ -186,7 +192,8 @@ static int applies(const struct compiler *c, const json_t *rule, bool *ret, stru
 		return -err->errnum;
 	*ret = have_in == json_array_size(in_caps) && have_ex == 0 &&
 	       (json_array_size(in_arches) == 0 || lists_arch(in_arches)) &&
-	       !lists_arch(json_object_get(ex, "arches")) && (!kernel || kernel_is_at_least(kernel));
+	       !lists_arch(json_object_get(ex, "arches")) &&
+	       (!kernel || kernel_is_at_least(kernel));
 	return 0;
 }
 
@@ -197,9 +204,12 @@ static int parse_arg(const struct compiler *c, const json_t *arg, struct scmp_ar
 		const char *name;
 		enum scmp_compare op;
 	} ops[] = {
-		{ "SCMP_CMP_NE", SCMP_CMP_NE }, { "SCMP_CMP_LT", SCMP_CMP_LT },
-		{ "SCMP_CMP_LE", SCMP_CMP_LE }, { "SCMP_CMP_EQ", SCMP_CMP_EQ },
-		{ "SCMP_CMP_GE", SCMP_CMP_GE }, { "SCMP_CMP_GT", SCMP_CMP_GT },
+		{ "SCMP_CMP_NE", SCMP_CMP_NE },
+		{ "SCMP_CMP_LT", SCMP_CMP_LT },
+		{ "SCMP_CMP_LE", SCMP_CMP_LE },
+		{ "SCMP_CMP_EQ", SCMP_CMP_EQ },
+		{ "SCMP_CMP_GE", SCMP_CMP_GE },
+		{ "SCMP_CMP_GT", SCMP_CMP_GT },
 		{ "SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ },
 	};
 	const char *op = json_get_str(arg, "op");
@@ -235,7 +245,8 @@ static int add_rule(const struct compiler *c, const json_t *rule, struct err *er
 	if (!use)
 		return 0;
 	if (parse_action(c, json_get_str(rule, "action"),
-			 json_is_integer(errnum) ? json_integer_value(errnum) : EPERM, &action, err) < 0)
+			 json_is_integer(errnum) ? json_integer_value(errnum) : EPERM, &action,
+			 err) < 0)
 		return -err->errnum;
 	if (n > ARRAY_SIZE(args))
 		return err_set(err, EINVAL, "%s: a rule has more than six arguments", c->what);
@@ -251,7 +262,8 @@ static int add_rule(const struct compiler *c, const json_t *rule, struct err *er
 		int nr, r;
 
 		if (!json_is_string(name))
-			return err_set(err, EINVAL, "%s: a system call's name is not a string", c->what);
+			return err_set(err, EINVAL, "%s: a system call's name is not a string",
+				       c->what);
 		nr = seccomp_syscall_resolve_name(json_string_value(name));
 		if (nr == __NR_SCMP_ERROR)
 			continue;
@@ -267,7 +279,8 @@ static int build(struct compiler *c, const json_t *profile, struct err *err)
 	json_t *rule;
 	size_t i;
 	int r = parse_action(c, json_get_str(profile, "defaultAction"),
-			     json_get_int(profile, "defaultErrnoRet", EPERM), &c->default_action, err);
+			     json_get_int(profile, "defaultErrnoRet", EPERM), &c->default_action,
+			     err);
 
 	if (r < 0)
 		return r;
@@ -302,8 +315,8 @@ static uint32_t highest_known(void)
 
 static int write_program(const struct compiler *c, int out_fd, struct err *err)
 {
-	const uint32_t native = seccomp_arch_native() == SCMP_ARCH_AARCH64 ? AUDIT_ARCH_AARCH64 :
-									     AUDIT_ARCH_X86_64;
+	const uint32_t native =
+		seccomp_arch_native() == SCMP_ARCH_AARCH64 ? AUDIT_ARCH_AARCH64 : AUDIT_ARCH_X86_64;
 	const struct sock_filter unknown[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, native, 0, 3),

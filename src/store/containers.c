@@ -312,8 +312,8 @@ static int read_container(struct store *s, int dir, int run, const char *id, str
 	c.stop_signal = (int32_t)json_get_int(c.config, "stop_signal", 15);
 	c.dir = str_printf("%s/containers/%s", s->root, id);
 	c.run_dir = str_printf("%s/%s", s->run_root, id);
-	if (json_to_strv(json_object_get(c.config, "command"), &c.command) < 0 || !c.id || !c.name ||
-	    !c.image_id || !c.image_name || !c.isolation || !c.dir || !c.run_dir) {
+	if (json_to_strv(json_object_get(c.config, "command"), &c.command) < 0 || !c.id ||
+	    !c.name || !c.image_id || !c.image_name || !c.isolation || !c.dir || !c.run_dir) {
 		container_done(&c);
 		return -ENOMEM;
 	}
@@ -337,8 +337,9 @@ static int find_by_prefix(int dir, const char *prefix, char id[ID_LEN + 1], stru
 			memcpy(id, e->d_name, ID_LEN + 1);
 	closedir(d);
 	if (found > 1)
-		return err_set(err, EINVAL, "\"%s\" is the start of %u containers' IDs; give more of it",
-			       prefix, found);
+		return err_set(err, EINVAL,
+			       "\"%s\" is the start of %u containers' IDs; give more of it", prefix,
+			       found);
 	return found ? 0 : -ENOENT;
 }
 
@@ -360,8 +361,8 @@ int store_container_find(struct store *s, const char *name, struct container *re
 	if (r == 0)
 		r = read_container(s, dir, run, id, ret);
 	if (r < 0)
-		return err_set(err, ENOENT, "no container or machine is called \"%s\"; see proa ps -a",
-			       name);
+		return err_set(err, ENOENT,
+			       "no container or machine is called \"%s\"; see proa ps -a", name);
 	return 0;
 }
 
@@ -372,7 +373,8 @@ static int newest_first(const void *a, const void *b)
 	return (x->created_s < y->created_s) - (x->created_s > y->created_s);
 }
 
-int store_container_list(struct store *s, struct container **ret, size_t *ret_count, struct err *err)
+int store_container_list(struct store *s, struct container **ret, size_t *ret_count,
+			 struct err *err)
 {
 	_cleanup_close_ int dir = open_containers(s), run = open_run_root(s);
 	struct container *list = NULL;
@@ -473,7 +475,8 @@ char *store_container_using_image(struct store *s, const char *image_id)
 		if (!is_id(e->d_name))
 			continue;
 		path = str_printf("%s/image", e->d_name);
-		if (!path || io_read_file(dir, path, 256, &used, NULL) < 0 || strcmp(used, image_id))
+		if (!path || io_read_file(dir, path, 256, &used, NULL) < 0 ||
+		    strcmp(used, image_id))
 			continue;
 		free(path);
 		path = str_printf("%s/config.json", e->d_name);

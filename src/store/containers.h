@@ -3,9 +3,9 @@
  * Containers and machines on disk.
  *
  * Durable, below ROOT/containers/ID: `config.json` (what it is; written once, first), `image` (the
- * image's ID as text), `plan` (src/plan/wire.c, for exec), `upper/` and `work/` or a disk, `log`, and
- * `exit.json` once it has ended. ROOT/containers/names/NAME is a symbolic link whose target is the
- * ID: making it reserves the name.
+ * image's ID as text), `plan` (src/plan/wire.c, for exec), `upper/` and `work/` or a disk, `log`,
+ * and `exit.json` once it has ended. ROOT/containers/names/NAME is a symbolic link whose target is
+ * the ID: making it reserves the name.
  *
  * Volatile, below RUN/ID while it runs: `lock`, held with flock(2) by its owner process, so that it
  * is free the instant the owner dies however it dies; `state.json` (pids), sockets.
@@ -33,7 +33,7 @@ struct container {
 	char *id, *name;
 	char *image_id, *image_name;
 	char *isolation; /* "container" or "vm" */
-	char **command;  /* as it runs: entrypoint and arguments */
+	char **command;	 /* as it runs: entrypoint and arguments */
 	json_t *config;	 /* all of config.json */
 	int64_t created_s;
 	bool auto_remove;
@@ -53,11 +53,12 @@ void container_done(struct container *c);
 void container_new_id(char ret[65]);
 
 /*
- * Claims a new container for this process: its run directory with the lock held (*@ret_lock_fd; close
- * it to give it up), its directory and its name. @config must have "id" and "name". -EEXIST with
- * the holder named when the name is taken. Nothing is left behind on failure.
+ * Claims a new container for this process: its run directory with the lock held (*@ret_lock_fd;
+ * close it to give it up), its directory and its name. @config must have "id" and "name". -EEXIST
+ * with the holder named when the name is taken. Nothing is left behind on failure.
  */
-int store_container_create(struct store *s, const json_t *config, int *ret_lock_fd, struct err *err);
+int store_container_create(struct store *s, const json_t *config, int *ret_lock_fd,
+			   struct err *err);
 
 /* Records that it runs / has ended. Called by the owner. */
 int store_container_set_running(struct store *s, const char *id, pid_t pid, int64_t now_s,
@@ -69,7 +70,8 @@ int store_container_set_exited(struct store *s, const char *id, int code, int64_
 int store_container_find(struct store *s, const char *name, struct container *ret, struct err *err);
 
 /* All of them, newest first; the caller frees each and the array. */
-int store_container_list(struct store *s, struct container **ret, size_t *ret_count, struct err *err);
+int store_container_list(struct store *s, struct container **ret, size_t *ret_count,
+			 struct err *err);
 
 /* Removes the run directory (the last step of an owner); the lock goes with it. */
 void store_container_release(struct store *s, const char *id);

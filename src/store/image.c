@@ -198,8 +198,8 @@ static int take_layer_dirs(struct store *s, struct store_image *image, struct er
 static int fill(struct store *s, const json_t *index, const json_t *entry,
 		struct store_image *image, struct err *err)
 {
-	const char *size = json_get_str(json_object_get(entry, "annotations"),
-					INDEX_ANNOTATION_SIZE);
+	const char *size =
+		json_get_str(json_object_get(entry, "annotations"), INDEX_ANNOTATION_SIZE);
 	const char *digest = index_entry_digest(entry);
 	_cleanup_free_ char *manifest = NULL, *config = NULL;
 	size_t n;

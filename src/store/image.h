@@ -16,9 +16,9 @@ struct err;
 struct store;
 
 struct store_image {
-	char *id;              /* "sha256:<hex of the configuration>" */
+	char *id;	       /* "sha256:<hex of the configuration>" */
 	char *manifest_digest; /* "sha256:…" */
-	char **names;          /* all full names of it, sorted; may be empty */
+	char **names;	       /* all full names of it, sorted; may be empty */
 	char **layer_dirs;     /* absolute, topmost first: overlayfs lowerdirs. Equal ones once. */
 	struct oci_manifest manifest;
 	struct image_config config;
@@ -49,7 +49,7 @@ int store_image_tag(struct store *s, const char *ref_or_id, const char *target, 
 
 struct store_removal {
 	char **untagged; /* full names */
-	char **deleted;  /* digests: the image ID, then layers that nothing else uses */
+	char **deleted;	 /* digests: the image ID, then layers that nothing else uses */
 };
 
 /*

@@ -45,8 +45,9 @@ int store_image_tag(struct store *s, const char *ref_or_id, const char *target, 
 	entry = json_deep_copy(json_array_get(index_manifests(index), at));
 	if (entry && !json_object_get(entry, "annotations"))
 		json_object_set_new(entry, "annotations", json_object());
-	if (!entry || json_object_set_new(json_object_get(entry, "annotations"),
-					  OCI_ANNOTATION_REF_NAME, json_string(full)) < 0 ||
+	if (!entry ||
+	    json_object_set_new(json_object_get(entry, "annotations"), OCI_ANNOTATION_REF_NAME,
+				json_string(full)) < 0 ||
 	    index_put(index, entry) < 0)
 		return err_sys(err, ENOMEM, "tag an image");
 	return index_write(s, index, err);

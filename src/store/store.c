@@ -56,8 +56,8 @@ static char *absolute(const char *path)
 /* First use. Others may do the same at the same time: everything here may exist already. */
 static int make_layout(int root_fd)
 {
-	static const char *const dirs[] = { "images", "images/blobs", STORE_BLOBS, STORE_LAYERS,
-					    STORE_EROFS, "containers", STORE_TMP };
+	static const char *const dirs[] = { "images",	 "images/blobs", STORE_BLOBS, STORE_LAYERS,
+					    STORE_EROFS, "containers",	 STORE_TMP };
 	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
@@ -199,8 +199,7 @@ void store_tmp_sweep(struct store *s)
 
 		if (e->d_name[0] == '.')
 			continue;
-		one = openat(dirfd(d), e->d_name,
-			     O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		one = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 		if (one >= 0 && flock(one, LOCK_EX | LOCK_NB) == 0)
 			io_remove_tree(dirfd(d), e->d_name);
 	}

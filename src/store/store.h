@@ -58,7 +58,7 @@ int store_pin(struct store *s, int *ret_fd, struct err *err);
 
 /* A directory for work in progress, on the store's file system. */
 struct store_tmp {
-	int fd;     /* its flock says that we live */
+	int fd;	    /* its flock says that we live */
 	char *name; /* relative to the root: "tmp/…" */
 };
 int store_tmp_new(struct store *s, struct store_tmp *ret, struct err *err);

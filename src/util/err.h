@@ -25,12 +25,15 @@ enum {
 };
 
 struct err {
-	int32_t errnum;    /* positive errno, 0 when nothing is set */
+	int32_t errnum;	   /* positive errno, 0 when nothing is set */
 	int32_t exit_code; /* exit code of the command that reports it */
 	char msg[ERR_MSG_MAX];
 };
 
-#define ERR_INIT { .errnum = 0, .exit_code = EXIT_PROA }
+#define ERR_INIT                                                                                   \
+	{                                                                                          \
+		.errnum = 0, .exit_code = EXIT_PROA                                                \
+	}
 
 /*
  * Fills @e (may be NULL) with the formatted line, exactly as given, and returns -@errnum.
@@ -45,7 +48,8 @@ int err_sys(struct err *e, int errnum, const char *fmt, ...) __attribute__((form
 int err_exit(struct err *e, int errnum, int exit_code, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
-/* Puts "fmt: " in front of the message. Returns -errnum of @e, so that `return err_wrap(…)` works. */
+/* Puts "fmt: " in front of the message. Returns -errnum of @e, so that `return err_wrap(…)` works.
+ */
 int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 static inline void err_clear(struct err *e)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading and writing whole things: descriptors, small files, files that must be whole or absent. */
+/* Reading and writing whole things: descriptors, small files, files that must be whole or absent.
+ */
 #ifndef PROA_UTIL_IO_H
 #define PROA_UTIL_IO_H
 
@@ -25,7 +26,7 @@ int io_read_file(int dir_fd, const char *path, size_t max, char **ret, size_t *r
 int io_write_knob(int dir_fd, const char *path, const char *text);
 
 enum io_write_flags {
-	IO_DURABLE = 1 << 0, /* fsync the file and its directory: it must survive a power cut */
+	IO_DURABLE = 1 << 0,   /* fsync the file and its directory: it must survive a power cut */
 	IO_EXCLUSIVE = 1 << 1, /* -EEXIST when the name is there already */
 };
 
@@ -45,7 +46,8 @@ int io_mkdir_all(int dir_fd, const char *path, mode_t mode);
  */
 int io_remove_tree(int dir_fd, const char *name);
 
-/* Sends/receives one message with at most one descriptor (SCM_RIGHTS). Received ones are CLOEXEC. */
+/* Sends/receives one message with at most one descriptor (SCM_RIGHTS). Received ones are CLOEXEC.
+ */
 int io_send_fd(int sock, const void *bytes, size_t n, int fd);
 ssize_t io_recv_fd(int sock, void *bytes, size_t n, int *ret_fd);
 

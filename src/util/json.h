@@ -24,7 +24,8 @@ const char *json_get_str(const json_t *object, const char *key);
 int64_t json_get_int(const json_t *object, const char *key, int64_t fallback);
 bool json_get_bool(const json_t *object, const char *key, bool fallback);
 
-/* A vector of the strings in an array (absent or null: an empty one). -EINVAL if one is no string. */
+/* A vector of the strings in an array (absent or null: an empty one). -EINVAL if one is no string.
+ */
 int json_to_strv(const json_t *array, char ***ret);
 /* A new array of the vector's strings. */
 json_t *json_from_strv(char *const *v);

@@ -2,9 +2,10 @@
 /*
  * A small event loop: epoll, one callback per descriptor, signals through a signalfd.
  *
- * A watch is a struct of its user's, added and removed; the loop owns nothing and allocates nothing.
- * A callback may remove any watch, its own included; a watch removed in a round is not called in the
- * rest of it. Regular files, which epoll refuses, are "always ready": their users write directly.
+ * A watch is a struct of its user's, added and removed; the loop owns nothing and allocates
+ * nothing. A callback may remove any watch, its own included; a watch removed in a round is not
+ * called in the rest of it. Regular files, which epoll refuses, are "always ready": their users
+ * write directly.
  */
 #ifndef PROA_UTIL_LOOP_H
 #define PROA_UTIL_LOOP_H
@@ -31,7 +32,10 @@ struct loop {
 	int round_count;
 };
 
-#define LOOP_INIT { .epoll_fd = -1 }
+#define LOOP_INIT                                                                                  \
+	{                                                                                          \
+		.epoll_fd = -1                                                                     \
+	}
 
 int loop_init(struct loop *l, struct err *err);
 void loop_done(struct loop *l);

@@ -49,9 +49,9 @@ static inline void file_closep(FILE **f)
 		fclose(*f);
 }
 
-#define _cleanup_free_  _cleanup_(mem_freep)
+#define _cleanup_free_	_cleanup_(mem_freep)
 #define _cleanup_close_ _cleanup_(fd_closep)
-#define _cleanup_file_  _cleanup_(file_closep)
+#define _cleanup_file_	_cleanup_(file_closep)
 
 #define TAKE_PTR(p)                                                                                \
 	({                                                                                         \
@@ -74,7 +74,8 @@ static inline int fd_close(int fd)
 	return -EBADF;
 }
 
-/* Grows *array (elements of @size bytes, @count in use) so that one more fits. Returns 0 or -ENOMEM. */
+/* Grows *array (elements of @size bytes, @count in use) so that one more fits. Returns 0 or
+ * -ENOMEM. */
 static inline int mem_grow(void *array, size_t count, size_t size)
 {
 	void *old, *grown;

@@ -20,10 +20,11 @@ int proc_start_time(pid_t pid, uint64_t *ret_ticks)
 		return r;
 	/* the command's name may contain anything: count from its closing parenthesis (field 2) */
 	p = strrchr(text, ')');
-	if (!p || sscanf(p + 1,
-			 " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d "
-			 "%llu",
-			 &start) != 1)
+	if (!p ||
+	    sscanf(p + 1,
+		   " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d "
+		   "%llu",
+		   &start) != 1)
 		return -EBADMSG;
 	*ret_ticks = start;
 	return 0;

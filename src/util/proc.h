@@ -6,7 +6,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* When @pid started, in clock ticks since boot (field 22 of /proc/PID/stat, proc(5)). 0 or -errno. */
+/* When @pid started, in clock ticks since boot (field 22 of /proc/PID/stat, proc(5)). 0 or -errno.
+ */
 int proc_start_time(pid_t pid, uint64_t *ret_ticks);
 
 /* A pidfd of the process that had this number and started then; -ESRCH when it is gone. */

@@ -3,7 +3,8 @@
  * SHA-256 (FIPS 180-4) for small documents: manifests and image configurations, a few kilobytes.
  *
  * Layers are hashed with OpenSSL in proa-image. Here we hash ourselves because the dynamic linker
- * needs more time for libcrypto (5 MB, thousands of relocations) than a whole container start takes.
+ * needs more time for libcrypto (5 MB, thousands of relocations) than a whole container start
+ * takes.
  */
 #ifndef PROA_UTIL_SHA256_H
 #define PROA_UTIL_SHA256_H

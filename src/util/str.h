@@ -8,11 +8,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A growing byte buffer; always NUL-terminated once something was added. Zero-initialise, str_buf_done(). */
+/* A growing byte buffer; always NUL-terminated once something was added. Zero-initialise,
+ * str_buf_done(). */
 struct str_buf {
 	char *data;
 	size_t len, cap;
-	bool failed; /* an allocation failed; every later call does nothing, check once at the end */
+	bool failed; /* an allocation failed; every later call does nothing, check once at the end
+		      */
 };
 
 void str_buf_done(struct str_buf *b);
@@ -51,14 +53,16 @@ int str_to_i64(const char *s, int64_t *ret);
  */
 int str_to_bytes(const char *s, uint64_t *ret_bytes);
 
-/* "142MB", "1.3GB" as Docker prints sizes (powers of 1000). @buf holds at least 16 bytes; returns it. */
+/* "142MB", "1.3GB" as Docker prints sizes (powers of 1000). @buf holds at least 16 bytes; returns
+ * it. */
 char *str_human_bytes(uint64_t bytes, char buf[16]);
 /* "256MiB" (powers of 1024), for memory. */
 char *str_human_mib(uint64_t bytes, char buf[16]);
 /* "3 minutes ago" for @then_s seconds since the epoch. @buf holds 48 bytes. */
 char *str_human_ago(int64_t then_s, int64_t now_s, char buf[48]);
 
-/* The candidate nearest to @word by edit distance, if it is near enough for a «did you mean»; or NULL. */
+/* The candidate nearest to @word by edit distance, if it is near enough for a «did you mean»; or
+ * NULL. */
 const char *str_nearest(const char *word, const char *const *candidates);
 
 /* Lower-case hex of @n bytes into @out (2n+1 bytes). */

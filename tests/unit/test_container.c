@@ -17,7 +17,8 @@ static const char passwd[] = "root:x:0:0:root:/root:/bin/sh\n"
 static const char group[] = "root:x:0:\nwheel:x:10:user,other\naudio:x:29:other,user\n"
 			    "users:x:100:usertwo\nuser:x:1000:\nbad:x:x:user\n";
 
-static void find(const char *spec, int result, uid_t uid, gid_t gid, size_t groups, const char *home)
+static void find(const char *spec, int result, uid_t uid, gid_t gid, size_t groups,
+		 const char *home)
 {
 	struct userdb_user u = { 0 };
 	struct err err = ERR_INIT;

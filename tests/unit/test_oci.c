@@ -11,7 +11,7 @@
 #include "util/mem.h"
 #include "util/str.h"
 
-#define HEX "6cfc105417891f82acd293975cc1fff7d3cc4a05d4151cca9797dde8b622047a"
+#define HEX    "6cfc105417891f82acd293975cc1fff7d3cc4a05d4151cca9797dde8b622047a"
 #define DIGEST "sha256:" HEX
 
 static void test_good_references(void)
@@ -33,8 +33,7 @@ static void test_good_references(void)
 		{ "[::1]:5000/a", "[::1]:5000/a:latest", "[::1]:5000/a:latest" },
 		{ "a__b/c---d.e_f", "docker.io/a__b/c---d.e_f:latest", "a__b/c---d.e_f:latest" },
 		{ "debian@" DIGEST, "docker.io/library/debian@" DIGEST, "debian@" DIGEST },
-		{ "debian:12@" DIGEST, "docker.io/library/debian:12@" DIGEST,
-		  "debian:12@" DIGEST },
+		{ "debian:12@" DIGEST, "docker.io/library/debian:12@" DIGEST, "debian:12@" DIGEST },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
@@ -54,10 +53,30 @@ static void test_good_references(void)
 static void test_bad_references(void)
 {
 	static const char *const table[] = {
-		"",	      "Debian",	  "a//b",	   "/a",	 "a/",	       "a:",
-		"a:b:c",      "a..b",	  "a___b",	   "-a",	 "a-",	       ".",
-		"..",	      "a b",	  "a\nb",	   "a@sha256:1", "a@md5:" HEX, "a:.tag",
-		"a:-tag",     HEX,	  "ex_ample.com/a", "[::1/a",	 "localhost:x/a", "a:ta/g",
+		"",
+		"Debian",
+		"a//b",
+		"/a",
+		"a/",
+		"a:",
+		"a:b:c",
+		"a..b",
+		"a___b",
+		"-a",
+		"a-",
+		".",
+		"..",
+		"a b",
+		"a\nb",
+		"a@sha256:1",
+		"a@md5:" HEX,
+		"a:.tag",
+		"a:-tag",
+		HEX,
+		"ex_ample.com/a",
+		"[::1/a",
+		"localhost:x/a",
+		"a:ta/g",
 		"a@" DIGEST "0",
 	};
 	char longer[400];
@@ -79,8 +98,8 @@ static void test_bad_references(void)
 
 static void test_manifest(void)
 {
-	static const char good[] = "{\"schemaVersion\":2,\"config\":" LAYER(DIGEST)
-		",\"layers\":[" LAYER(DIGEST) "," LAYER(DIGEST) "]}";
+	static const char good[] = "{\"schemaVersion\":2,\"config\":" LAYER(
+		DIGEST) ",\"layers\":[" LAYER(DIGEST) "," LAYER(DIGEST) "]}";
 	static const char *const bad[] = {
 		"",
 		"[]",
@@ -90,8 +109,8 @@ static void test_manifest(void)
 		"{\"schemaVersion\":2,\"config\":" LAYER(DIGEST) "}",
 		"{\"schemaVersion\":2,\"config\":" LAYER("sha256:1") ",\"layers\":[]}",
 		"{\"schemaVersion\":2,\"config\":" LAYER(DIGEST) ",\"layers\":[{}]}",
-		"{\"schemaVersion\":2,\"config\":" LAYER(DIGEST)
-			",\"layers\":[{\"digest\":\"" DIGEST "\",\"size\":-1}]}",
+		"{\"schemaVersion\":2,\"config\":" LAYER(
+			DIGEST) ",\"layers\":[{\"digest\":\"" DIGEST "\",\"size\":-1}]}",
 		"{\"config\":" LAYER(DIGEST) ",\"config\":" LAYER(DIGEST) ",\"layers\":[]}",
 	};
 	struct oci_manifest m = { 0 };

@@ -28,16 +28,20 @@ static void test_volumes(void)
 	ok_int(plan_parse_volume("name:/b", &m, &err), -EINVAL, "a named volume");
 	ok_int(plan_parse_volume("/a:/b:Z", &m, &err), -EOPNOTSUPP, "SELinux labels");
 	ok_int(plan_parse_volume("/a:/../..", &m, &err), -EINVAL, "the root as target");
-	ok_int(plan_parse_mount("type=bind,src=/a,dst=/b,ro=false,bind-recursive=disabled", &m, &err), 0,
-	       "--mount type=bind");
-	ok(!(m.attrs & MOUNT_ATTR_RDONLY) && !(m.flags & PLAN_MOUNT_RECURSIVE), "writable, not recursive");
+	ok_int(plan_parse_mount("type=bind,src=/a,dst=/b,ro=false,bind-recursive=disabled", &m,
+				&err),
+	       0, "--mount type=bind");
+	ok(!(m.attrs & MOUNT_ATTR_RDONLY) && !(m.flags & PLAN_MOUNT_RECURSIVE),
+	   "writable, not recursive");
 	plan_mount_done(&m);
-	ok_int(plan_parse_mount("type=tmpfs,dst=/t,tmpfs-size=1m", &m, &err), 0, "--mount type=tmpfs");
+	ok_int(plan_parse_mount("type=tmpfs,dst=/t,tmpfs-size=1m", &m, &err), 0,
+	       "--mount type=tmpfs");
 	ok_str(m.options[0], "size=1m", "with its size");
 	plan_mount_done(&m);
 	ok_int(plan_parse_mount("type=bind,src=/a,dst=/b,tmpfs-size=1", &m, &err), -EINVAL,
 	       "a bind with a tmpfs option");
-	ok_int(plan_parse_mount("dst=/b,src=/a", &m, &err), -EOPNOTSUPP, "type=volume is the default");
+	ok_int(plan_parse_mount("dst=/b,src=/a", &m, &err), -EOPNOTSUPP,
+	       "type=volume is the default");
 }
 
 static void test_devices(void)
@@ -87,7 +91,8 @@ static void test_numbers(void)
 	ok_int(plan_parse_cpus("0", &nano, &err), -EINVAL, "--cpus 0");
 	ok_int(plan_parse_cpus("1x", &nano, &err), -EINVAL, "--cpus 1x");
 	ok_int(plan_parse_cpus("nan", &nano, &err), -EINVAL, "--cpus nan");
-	ok(plan_parse_ulimit("nofile=1:2", &l, &err) == 0 && l.soft == 1 && l.hard == 2, "--ulimit nofile=1:2");
+	ok(plan_parse_ulimit("nofile=1:2", &l, &err) == 0 && l.soft == 1 && l.hard == 2,
+	   "--ulimit nofile=1:2");
 	ok(plan_parse_ulimit("core=-1", &l, &err) == 0 && l.hard == UINT64_MAX, "--ulimit core=-1");
 	ok_int(plan_check_name("a", &err), -EINVAL, "a name of one letter");
 	ok_int(plan_check_name("../x", &err), -EINVAL, "a name with a path");
@@ -110,10 +115,10 @@ static void test_args(void)
 		char **entrypoint, **cmd, **args;
 		const char *option, *want;
 	} cases[] = {
-		{ NULL, cmd, none, NULL, "cmd" },     { entry, cmd, none, NULL, "/entry cmd" },
+		{ NULL, cmd, none, NULL, "cmd" },	  { entry, cmd, none, NULL, "/entry cmd" },
 		{ entry, cmd, user, NULL, "/entry arg" }, { NULL, cmd, user, NULL, "arg" },
-		{ entry, cmd, none, "/x", "/x" },     { entry, cmd, user, "/x", "/x arg" },
-		{ entry, cmd, user, "", "arg" },      { entry, NULL, none, "", NULL },
+		{ entry, cmd, none, "/x", "/x" },	  { entry, cmd, user, "/x", "/x arg" },
+		{ entry, cmd, user, "", "arg" },	  { entry, NULL, none, "", NULL },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -146,11 +151,24 @@ static int make_full(struct plan *p, struct err *err)
 	static char *ulimits[] = { (char *)"nofile=1:2", NULL };
 	static uint8_t filter[16] = { 6, 0, 0, 0, 0, 0, 0xff, 0x7f };
 	struct image_config image = { .env = none, .stop_signal = (char *)"SIGQUIT" };
-	struct plan_options o = { .isolation = PLAN_VM, .id = ID, .name = "n", .args = args, .env = env,
-				  .cap_add = lists, .volumes = volumes, .tmpfs = tmpfs,
-				  .ulimits = ulimits, .memory_bytes = 64u << 20, .cpus_nano = 1500000000,
-				  .seccomp = filter, .seccomp_len = sizeof(filter), .layer_dirs = args,
-				  .upper = "/u", .work = "/w", .disk = "/d", .probe = "first" };
+	struct plan_options o = { .isolation = PLAN_VM,
+				  .id = ID,
+				  .name = "n",
+				  .args = args,
+				  .env = env,
+				  .cap_add = lists,
+				  .volumes = volumes,
+				  .tmpfs = tmpfs,
+				  .ulimits = ulimits,
+				  .memory_bytes = 64u << 20,
+				  .cpus_nano = 1500000000,
+				  .seccomp = filter,
+				  .seccomp_len = sizeof(filter),
+				  .layer_dirs = args,
+				  .upper = "/u",
+				  .work = "/w",
+				  .disk = "/d",
+				  .probe = "first" };
 
 	return plan_make(&o, &image, p, err);
 }
@@ -169,7 +187,8 @@ static void test_make(void)
 			deep = i;
 		shm += !strcmp(p.mounts[i].target, "/dev/shm");
 	}
-	ok(data && deep > data, "parents are mounted first, whatever the order on the command line");
+	ok(data && deep > data,
+	   "parents are mounted first, whatever the order on the command line");
 	ok_int(shm, 1, "a mount replaces the default one of the same target");
 	ok_int(p.stop_signal, 3, "the image's stop signal");
 	ok_int(p.vm.cpus, 2, "1.5 CPUs are two of a machine");

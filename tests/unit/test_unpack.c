@@ -33,8 +33,10 @@ static void fresh(void)
 static int unpack(struct str_buf *b, uint64_t max_bytes, struct err *err)
 {
 	int fd = open("root", O_RDONLY | O_DIRECTORY);
-	struct unpack_options options = { .root_fd = fd, .max_bytes = max_bytes,
-					  .max_entries = 1000, .privileged = geteuid() == 0 };
+	struct unpack_options options = { .root_fd = fd,
+					  .max_bytes = max_bytes,
+					  .max_entries = 1000,
+					  .privileged = geteuid() == 0 };
 	struct unpack_result result;
 	struct archive *a = unpack_archive_new();
 	int r;
@@ -238,9 +240,18 @@ struct hostile {
 	const char *says; /* in the error; NULL: it is harmless and succeeds */
 };
 
-static void dot_dot(struct str_buf *b) { tarball_file(b, "../outside", "pwned"); }
-static void dot_dot_inside(struct str_buf *b) { tarball_file(b, "a/../../outside", "pwned"); }
-static void absolute(struct str_buf *b) { tarball_file(b, "/outside", "inside"); }
+static void dot_dot(struct str_buf *b)
+{
+	tarball_file(b, "../outside", "pwned");
+}
+static void dot_dot_inside(struct str_buf *b)
+{
+	tarball_file(b, "a/../../outside", "pwned");
+}
+static void absolute(struct str_buf *b)
+{
+	tarball_file(b, "/outside", "inside");
+}
 static void link_then_write(struct str_buf *b)
 {
 	tarball_other(b, "link", '2', "..");
@@ -268,7 +279,10 @@ static void hardlink_outside(struct str_buf *b)
 	tarball_other(b, "x", '1', "../outside");
 	tarball_file(b, "x", "pwned");
 }
-static void hardlink_absolute(struct str_buf *b) { tarball_other(b, "x", '1', "/etc/passwd"); }
+static void hardlink_absolute(struct str_buf *b)
+{
+	tarball_other(b, "x", '1', "/etc/passwd");
+}
 static void hardlink_through_link(struct str_buf *b)
 {
 	tarball_other(b, "up", '2', "..");
@@ -279,7 +293,10 @@ static void hardlink_to_dir(struct str_buf *b)
 	tarball_other(b, "d/", '5', "");
 	tarball_other(b, "x", '1', "d");
 }
-static void hardlink_to_root(struct str_buf *b) { tarball_other(b, "x", '1', "/"); }
+static void hardlink_to_root(struct str_buf *b)
+{
+	tarball_other(b, "x", '1', "/");
+}
 static void hardlink_to_link_then_write(struct str_buf *b)
 {
 	tarball_other(b, "l", '2', "../outside");
@@ -296,12 +313,30 @@ static void opaque_through_link(struct str_buf *b)
 	tarball_other(b, "up", '2', "..");
 	tarball_file(b, "up/.wh..wh..opq", "");
 }
-static void whiteout_nameless(struct str_buf *b) { tarball_file(b, ".wh.", ""); }
-static void whiteout_dot(struct str_buf *b) { tarball_file(b, ".wh..", ""); }
-static void whiteout_dot_dot(struct str_buf *b) { tarball_file(b, "a/.wh...", ""); }
-static void whiteout_as_dir(struct str_buf *b) { tarball_file(b, ".wh.a/b", ""); }
-static void root_as_file(struct str_buf *b) { tarball_file(b, "./.", "x"); }
-static void root_as_link(struct str_buf *b) { tarball_other(b, ".", '2', "/etc"); }
+static void whiteout_nameless(struct str_buf *b)
+{
+	tarball_file(b, ".wh.", "");
+}
+static void whiteout_dot(struct str_buf *b)
+{
+	tarball_file(b, ".wh..", "");
+}
+static void whiteout_dot_dot(struct str_buf *b)
+{
+	tarball_file(b, "a/.wh...", "");
+}
+static void whiteout_as_dir(struct str_buf *b)
+{
+	tarball_file(b, ".wh.a/b", "");
+}
+static void root_as_file(struct str_buf *b)
+{
+	tarball_file(b, "./.", "x");
+}
+static void root_as_link(struct str_buf *b)
+{
+	tarball_other(b, ".", '2', "/etc");
+}
 static void huge_size(struct str_buf *b)
 {
 	tarball_header(b, "x", '0', "", "77777777777", 0644);

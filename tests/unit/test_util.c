@@ -46,20 +46,33 @@ static void test_bytes(void)
 		int result;
 		uint64_t bytes;
 	} cases[] = {
-		{ "0", 0, 0 },		    { "512", 0, 512 },		{ "1k", 0, 1024 },
-		{ "1K", 0, 1024 },	    { "2m", 0, 2u << 20 },	{ "1.5g", 0, 3ull << 29 },
-		{ "10mb", 0, 10u << 20 },   { "10MiB", 0, 10u << 20 },	{ "7b", 0, 7 },
-		{ "0.5k", 0, 512 },	    { "1p", 0, 1ull << 50 },	{ "", -EINVAL, 0 },
-		{ "x", -EINVAL, 0 },	    { "-1", -EINVAL, 0 },	{ "1x", -EINVAL, 0 },
-		{ "1mm", -EINVAL, 0 },	    { "99999999999g", -ERANGE, 0 },
-		{ "18446744073709551616", -ERANGE, 0 }, { "16384p", -ERANGE, 0 },
+		{ "0", 0, 0 },
+		{ "512", 0, 512 },
+		{ "1k", 0, 1024 },
+		{ "1K", 0, 1024 },
+		{ "2m", 0, 2u << 20 },
+		{ "1.5g", 0, 3ull << 29 },
+		{ "10mb", 0, 10u << 20 },
+		{ "10MiB", 0, 10u << 20 },
+		{ "7b", 0, 7 },
+		{ "0.5k", 0, 512 },
+		{ "1p", 0, 1ull << 50 },
+		{ "", -EINVAL, 0 },
+		{ "x", -EINVAL, 0 },
+		{ "-1", -EINVAL, 0 },
+		{ "1x", -EINVAL, 0 },
+		{ "1mm", -EINVAL, 0 },
+		{ "99999999999g", -ERANGE, 0 },
+		{ "18446744073709551616", -ERANGE, 0 },
+		{ "16384p", -ERANGE, 0 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		uint64_t v = 0;
 		int r = str_to_bytes(cases[i].text, &v);
 
-		ok(r == cases[i].result && (r < 0 || v == cases[i].bytes), "size \"%s\"", cases[i].text);
+		ok(r == cases[i].result && (r < 0 || v == cases[i].bytes), "size \"%s\"",
+		   cases[i].text);
 	}
 }
 
@@ -94,7 +107,8 @@ static void test_strings(void)
 	ok(!strv_env_get(v, "B"), "an absent one is NULL");
 	ok_str(str_nearest("imagse", words), "images", "did you mean");
 	ok(!str_nearest("zzzzzzzz", words), "nothing near");
-	ok_str(str_quote("a\033[31mb\n", q, sizeof(q)), "a\\x1b[31mb\\x0a", "control characters are shown");
+	ok_str(str_quote("a\033[31mb\n", q, sizeof(q)), "a\\x1b[31mb\\x0a",
+	       "control characters are shown");
 	ok_int(str_to_u32("4294967296", &n), -ERANGE, "a number too large");
 	ok_int(str_to_u32("1 ", &n), -EINVAL, "a number with a blank");
 	ok_int(signal_parse("SIGTERM"), 15, "a signal by name");
@@ -109,7 +123,8 @@ static void test_files(const char *dir)
 	size_t n;
 
 	ok_int(io_write_file(fd, "f", "one", 3, 0600, 0), 0, "write a file");
-	ok_int(io_write_file(fd, "f", "two", 3, 0600, IO_EXCLUSIVE), -EEXIST, "exclusively: it is there");
+	ok_int(io_write_file(fd, "f", "two", 3, 0600, IO_EXCLUSIVE), -EEXIST,
+	       "exclusively: it is there");
 	ok_int(io_write_file(fd, "f", "three", 5, 0600, IO_DURABLE), 0, "replace it, durably");
 	ok_int(io_read_file(fd, "f", 100, &text, &n), 0, "read it");
 	ok_str(text, "three", "what was written");
