@@ -13,7 +13,8 @@
 #include "util/mem.h"
 #include "util/str.h"
 
-#define BAR_WIDTH  520.0 /* the longest bar, in the picture's units */
+#define BAR_LEFT   170	 /* in the picture's units, of which it is 800 wide */
+#define BAR_WIDTH  510.0 /* the longest bar */
 #define ROW_HEIGHT 26
 
 static const char style[] =
@@ -66,6 +67,33 @@ struct bar {
 	const struct compare_times *dots; /* single runs, shown on the bar; may be NULL */
 };
 
+/* One bar with its label before and its value behind it; single runs are dots on it. */
+static void add_bar(struct str_buf *b, const struct bar *bar, size_t y, double longest,
+		    void (*format)(double v, char buf[32]))
+{
+	double scale = longest > 0 ? BAR_WIDTH / longest : 0;
+	double width = bar->value > 0 ? MAX(bar->value * scale, 1.0) : 0, end = width;
+	char text[32] = "not measured";
+
+	if (bar->value > 0)
+		format(bar->value, text);
+	str_buf_printf(b, "<text class=\"l\" x=\"%d\" y=\"%zu\" text-anchor=\"end\">%s</text>",
+		       BAR_LEFT - 10, y + 17, bar->label);
+	str_buf_printf(b,
+		       "<rect class=\"%s\" x=\"%d\" y=\"%zu\" width=\"%.1f\" height=\"16\" "
+		       "rx=\"2\"/>",
+		       bar->vm ? "v" : "c", BAR_LEFT, y + 4, width);
+	for (unsigned d = 0; bar->dots && d < bar->dots->count; d++) {
+		double x = (double)bar->dots->ns[d] * scale;
+
+		str_buf_printf(b, "<circle class=\"d\" cx=\"%.1f\" cy=\"%zu\" r=\"3\"/>",
+			       BAR_LEFT + x, y + 12);
+		end = MAX(end, x);
+	}
+	str_buf_printf(b, "<text class=\"l\" x=\"%.1f\" y=\"%zu\">%s</text>", BAR_LEFT + end + 10,
+		       y + 17, text);
+}
+
 static void add_plot(struct str_buf *b, const char *title, const char *note, const struct bar *bars,
 		     size_t n, void (*format)(double v, char buf[32]))
 {
@@ -76,35 +104,12 @@ static void add_plot(struct str_buf *b, const char *title, const char *note, con
 		if (bars[i].dots)
 			longest = MAX(longest, (double)compare_max(bars[i].dots));
 	}
-	str_buf_printf(
-		b,
-		"<h2>%s</h2><p>%s</p><svg viewBox=\"0 0 800 %zu\" role=\"img\" aria-label=\"%s\">",
-		title, note, n * ROW_HEIGHT + 4, title);
-	for (size_t i = 0; i < n; i++) {
-		double width = longest > 0 ? bars[i].value / longest * BAR_WIDTH : 0;
-		size_t y = i * ROW_HEIGHT;
-		char text[32] = "not measured";
-
-		if (bars[i].value > 0)
-			format(bars[i].value, text);
-		str_buf_printf(
-			b, "<text class=\"l\" x=\"130\" y=\"%zu\" text-anchor=\"end\">%s</text>",
-			y + 17, bars[i].label);
-		str_buf_printf(b,
-			       "<rect class=\"%s\" x=\"140\" y=\"%zu\" width=\"%.1f\" "
-			       "height=\"16\" rx=\"2\"/>",
-			       bars[i].vm ? "v" : "c", y + 4,
-			       MAX(width, bars[i].value > 0 ? 1.0 : 0.0));
-		for (unsigned d = 0; bars[i].dots && d < bars[i].dots->count; d++)
-			str_buf_printf(b, "<circle class=\"d\" cx=\"%.1f\" cy=\"%zu\" r=\"3\"/>",
-				       140 + (double)bars[i].dots->ns[d] / longest * BAR_WIDTH,
-				       y + 12);
-		str_buf_printf(b, "<text class=\"l\" x=\"%.1f\" y=\"%zu\">%s</text>",
-			       150 + (bars[i].dots ? (double)compare_max(bars[i].dots) /
-							     MAX(longest, 1) * BAR_WIDTH
-						   : width),
-			       y + 17, text);
-	}
+	str_buf_printf(b,
+		       "<h2>%s</h2><p>%s</p><svg viewBox=\"0 0 800 %zu\" role=\"img\" "
+		       "aria-label=\"%s\">",
+		       title, note, n * ROW_HEIGHT + 4, title);
+	for (size_t i = 0; i < n; i++)
+		add_bar(b, &bars[i], i * ROW_HEIGHT, longest, format);
 	str_buf_puts(b, "</svg>");
 }
 
