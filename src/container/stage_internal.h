@@ -13,6 +13,7 @@ struct stage {
 	uint32_t mode;
 	uint32_t cgroup_version;
 	int root_fd;		     /* the new root, before and after pivot_root */
+	int mount_ns;		     /* our own mount namespace, until it was checked */
 	struct root_sources sources; /* the root and the plan's binds, detached */
 	int terminal_fd;	     /* slave side, -1: none */
 	uid_t uid;

@@ -31,6 +31,9 @@ int stage_root_open(struct stage *s, struct err *err)
 		if (r < 0)
 			return r;
 	}
+	s->mount_ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (s->mount_ns < 0)
+		return err_sys(err, errno, "open the mount namespace (is /proc mounted?)");
 	/* nothing that is mounted from here on shows outside, nor what the host mounts here */
 	if (sys_mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return err_sys(err, errno, "detach from the host's mounts%s",
@@ -42,6 +45,28 @@ int stage_root_open(struct stage *s, struct err *err)
 	/* attached over "/": in sight of no path lookup of ours, for our own root stays below it */
 	if (sys_move_mount(s->root_fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return err_sys(err, errno, "attach the root");
+	return 0;
+}
+
+/*
+ * Whoever enters this mount namespace (exec does) lands at its root, which is not ours when proa
+ * was started in a chroot: pivot_root then only swaps what is below the chroot, and the host stays
+ * in reach. Entering our own namespace shows where its root is.
+ */
+static int check_namespace_root(struct stage *s, struct err *err)
+{
+	struct stat ours, theirs;
+
+	if (sys_setns(s->mount_ns, CLONE_NEWNS) < 0)
+		return err_sys(err, errno, "enter the container's own mount namespace");
+	s->mount_ns = fd_close(s->mount_ns);
+	if (fstat(s->root_fd, &ours) < 0 || stat("/", &theirs) < 0)
+		return err_sys(err, errno, "look at the container's root");
+	if (ours.st_dev != theirs.st_dev || ours.st_ino != theirs.st_ino)
+		return err_set(
+			err, EPERM,
+			"proa was started in a chroot, where the host would stay in reach of the "
+			"container; start it outside, or enter that root with pivot_root");
 	return 0;
 }
 
@@ -57,7 +82,7 @@ int stage_root_enter(struct stage *s, struct err *err)
 	/* the old root is now mounted over the new one: take it away with all that is in it */
 	if (sys_umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return err_sys(err, errno, "leave the host's root");
-	return 0;
+	return check_namespace_root(s, err);
 }
 
 static int make_file(int parent, const char *name)

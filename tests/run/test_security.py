@@ -2,6 +2,7 @@
 """What a container or machine may not do, and the escapes that are known."""
 import json
 import os
+import subprocess
 
 import pytest
 
@@ -178,6 +179,15 @@ def test_inherited_descriptors_are_closed(proa, image, tmp_path):
         assert done.stdout.split() == ["0", "1", "2", "3"]
     finally:
         os.close(fd)
+
+
+def test_started_in_a_chroot(proa, image, tmp_path):
+    """There the container's root is not the root of its mount namespace, and exec would land on the host."""
+    (tmp_path / "jail").mkdir()
+    script = f"mount --rbind / {tmp_path}/jail && exec chroot {tmp_path}/jail {' '.join(proa.argv('run', '--rm', image, 'true'))}"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, env=proa.env, timeout=60)
+    assert done.returncode == 125
+    assert "chroot" in done.stderr
 
 
 def test_volume_target_through_a_link_stays_inside(run, tmp_path):
