@@ -115,6 +115,7 @@ int cmd_history(struct cli *cli, int argc, char **argv)
 	const struct cli_usage usage = { .name = "history",
 					 .synopsis = "[OPTIONS] IMAGE",
 					 .summary = "Show how an image was made",
+					 .examples = "  proa history --no-trunc debian:12\n",
 					 .options = options,
 					 .min_args = 1,
 					 .max_args = 1 };

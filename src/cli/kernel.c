@@ -123,6 +123,7 @@ static int kernel_ls(struct cli *cli, int argc, char **argv)
 	const struct cli_usage usage = { .name = "kernel ls",
 					 .synopsis = "[OPTIONS]",
 					 .summary = "List the kernels that machines can boot",
+					 .examples = "  proa kernel ls --format '{{.Name}}'\n",
 					 .options = options,
 					 .max_args = 0 };
 	_cleanup_json_ json_t *kernels = NULL, *rows = NULL;
@@ -144,6 +145,7 @@ static int kernel_rm(struct cli *cli, int argc, char **argv)
 	const struct cli_usage usage = { .name = "kernel rm",
 					 .synopsis = "NAME [NAME...]",
 					 .summary = "Remove kernels from the store",
+					 .examples = "  proa kernel rm 6.1.0-56-cloud-amd64\n",
 					 .options = no_options,
 					 .min_args = 1,
 					 .max_args = -1 };
@@ -171,6 +173,7 @@ static int kernel_default(struct cli *cli, int argc, char **argv)
 		.name = "kernel default",
 		.synopsis = "NAME",
 		.summary = "Choose the kernel that machines boot unless --kernel says otherwise",
+		.examples = "  proa kernel default 6.1.0-56-cloud-amd64\n",
 		.options = no_options,
 		.min_args = 1,
 		.max_args = 1

@@ -108,6 +108,7 @@ def test_doctor_without_a_kernel(tmp_path):
 def test_help(proa, command):
     done = proa(command, "--help", check=True)
     assert done.stdout.startswith(f"Usage:  proa {command} ")
+    assert "\nExamples:\n" in done.stdout
     assert done.stderr == ""
 
 
