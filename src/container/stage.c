@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include "container/stage_internal.h"
 #include "util/io.h"
@@ -93,6 +95,7 @@ static int set_sysctls(struct stage *s, struct err *err)
 		_cleanup_close_ int fd = -EBADF;
 		char *eq = path ? strchr(path, '=') : NULL;
 		const char *value;
+		struct statfs fs;
 
 		if (!eq)
 			return err_set(err, EINVAL, "sysctl \"%s\" is not NAME=VALUE", *v);
@@ -103,6 +106,9 @@ static int set_sysctls(struct stage *s, struct err *err)
 				*p = '/';
 		fd = sys_openat2(s->root_fd, path, O_WRONLY | O_CLOEXEC, 0,
 				 RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
+		/* CVE-2025-52881: the value must go to the kernel, not into a file that looks like it */
+		if (fd >= 0 && (fstatfs(fd, &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC))
+			return err_set(err, EPERM, "set sysctl %s: /proc is not the kernel's", *v);
 		if (fd < 0 || write(fd, value, strlen(value)) < 0)
 			return err_sys(err, errno, "set sysctl %s", *v);
 	}
