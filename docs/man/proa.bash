@@ -12,7 +12,7 @@ _proa() {
 	if [[ -z $command ]]; then
 		words="$(proa --help 2>/dev/null | sed -nE 's/^  ([a-z]+) .*/\1/p') --root --run-root --verbose --version --help"
 	elif [[ $cur == -* ]]; then
-		words=$(proa "$command" --help 2>/dev/null | grep -oE -- '(^| )--[a-z-]+' | tr -d ' ')
+		words=$(proa "$command" --help 2>/dev/null | sed -nE 's/^ +(-[a-zA-Z], )?(--[a-z-]+).*/\2/p')
 	else
 		case $command:$prev in
 		*:--isolation) words="container vm" ;;

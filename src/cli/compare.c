@@ -211,6 +211,19 @@ static json_t *compare_json(const struct compare *c)
 			 side_json(&c->sides[0]), "vm", side_json(&c->sides[1]));
 }
 
+/* Better now than after a minute of measuring. */
+static int check_html_path(const char *path, struct err *err)
+{
+	_cleanup_free_ char *parent = strdup(path);
+	char *slash = parent ? strrchr(parent, '/') : NULL;
+
+	if (slash)
+		slash[slash == parent] = 0;
+	if (access(slash ? parent : ".", W_OK) < 0)
+		return err_sys(err, errno, "--html: write %s", path);
+	return 0;
+}
+
 /* ---- the command ---------------------------------------------------------------------------- */
 
 static void progress(const struct compare *c, unsigned round, int side)
@@ -293,6 +306,8 @@ int cmd_compare(struct cli *cli, int argc, char **argv)
 	c.command = argv + 1;
 	if (c.runs < 1 || c.runs > COMPARE_RUNS_MAX)
 		r = err_set(&err, EINVAL, "--runs takes 1 to %d", COMPARE_RUNS_MAX);
+	if (r == 0 && html)
+		r = check_html_path(html, &err);
 	if (r == 0)
 		r = cli_store(cli, &s, &err);
 	if (r == 0 &&
