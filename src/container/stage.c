@@ -106,7 +106,8 @@ static int set_sysctls(struct stage *s, struct err *err)
 				*p = '/';
 		fd = sys_openat2(s->root_fd, path, O_WRONLY | O_CLOEXEC, 0,
 				 RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
-		/* CVE-2025-52881: the value must go to the kernel, not into a file that looks like it */
+		/* CVE-2025-52881: the value must go to the kernel, not into a file that looks like
+		 * it */
 		if (fd >= 0 && (fstatfs(fd, &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC))
 			return err_set(err, EPERM, "set sysctl %s: /proc is not the kernel's", *v);
 		if (fd < 0 || write(fd, value, strlen(value)) < 0)
