@@ -23,8 +23,14 @@ tar -C /root-fs -c . | /proa/proa import -q - box
 /proa/proa kernel import --name inner --modules /k/modules /k/vmlinux
 echo "kvm: $(/proa/proa info --format '{{.Name}} {{.Value}}' | grep ^KVM)"
 set +e
-/proa/proa --verbose run --rm --vm -m 64m -u 7:8 box sh -c 'echo "inside: $(uname -r) $(id -u)"; exit 7'
-echo "exit code: $?"
+# The emulated virtualisation now and then delivers a fault that no processor would, and the innermost
+# kernel panics in one of its first interrupts: the start is tried again then (125), nothing else is.
+for try in 1 2 3; do
+	/proa/proa --verbose run --rm --vm -m 64m --cpus 1 -u 7:8 box sh -c 'echo "inside: $(uname -r) $(id -u)"; exit 7'
+	code=$?
+	[ $code = 125 ] || break
+done
+echo "exit code: $code"
 """
 
 
@@ -47,7 +53,7 @@ def test_machine_on_kvm(proa, kernel, debian, store, tmp_path):
     script = tmp_path / "inner.sh"
     script.write_text(INNER)
     installed = (store[0] / "kernels" / "default").resolve()
-    done = proa("run", "--rm", "--vm", "--privileged", "-m", "2g", "--cpus", "2", "-v", f"{BUILD}:/proa:ro",
+    done = proa("run", "--rm", "--vm", "--privileged", "-m", "2g", "-v", f"{BUILD}:/proa:ro",
                 "-v", f"{installed}:/k:ro", "-v", f"{script}:/inner.sh:ro", debian, "bash", "/inner.sh", timeout=400)
     assert "kvm: KVM usable" in done.stdout, done.stderr
     assert "machine: KVM" in done.stderr
