@@ -325,7 +325,9 @@ int vm_kvm_probe(const char *run_root, struct vm_kvm_verdict *ret)
 
 int vm_kvm_probe(const char *run_root _unused_, struct vm_kvm_verdict *ret)
 {
-	*ret = (struct vm_kvm_verdict){ .reason = "the probe knows x86-64 only, so emulation is used" };
+	*ret = (struct vm_kvm_verdict){
+		.reason = "the probe knows x86-64 only, so emulation is used"
+	};
 	return 0;
 }
 
