@@ -121,17 +121,16 @@ static _Noreturn void child_main(const struct launch_spec *spec, int stage, int 
 	static char *const envp[] = { NULL };
 	int fds[4] = { spec->stdio[0], spec->stdio[1], spec->stdio[2], sync };
 	struct stage_report r = { .type = STAGE_REPORT_FAILED };
-	int joined;
+	int e;
 
 	prctl(PR_SET_DUMPABLE, 0);
 	if (!spec->exec)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* while the host's paths are still in sight */
-	joined = spec->cgroups ? spec->cgroups->join(spec->id) : 0;
-	if (joined < 0) {
-		err_sys(&r.err, -joined, "join the container's cgroups");
-		(void)io_send_fd(sync, &r, sizeof(r), -1);
-		_exit(EXIT_PROA);
+	e = spec->cgroups ? spec->cgroups->join(spec->id) : 0;
+	if (e < 0) {
+		err_sys(&r.err, -e, "join the container's cgroups");
+		goto fail;
 	}
 	/* out of the way first, so that no dup2 overwrites a descriptor that is still needed */
 	for (int i = 0; i < 4; i++) {
@@ -144,9 +143,9 @@ static _Noreturn void child_main(const struct launch_spec *spec, int stage, int 
 		err_sys(&r.err, errno, "enter the container");
 		goto fail;
 	}
-	joined = become_mapped_root(spec, fds[3]);
-	if (joined < 0) {
-		err_sys(&r.err, -joined, "become root of the user namespace");
+	e = become_mapped_root(spec, fds[3]);
+	if (e < 0) {
+		err_sys(&r.err, -e, "become root of the user namespace");
 		goto fail;
 	}
 	for (int i = 0; i < 4; i++)
@@ -162,8 +161,8 @@ fail:
 }
 
 /*
- * setns() with a pid namespace counts for children only: enter, clone, and come back. The caller
- * closes *@ret_own when the clone is done and gives it to leave_pid_namespace().
+ * setns() with a pid namespace counts for children only: enter, clone, and come back to *@ret_own,
+ * which the caller closes.
  */
 static int enter_pid_namespace(const struct launch_spec *spec, int *ret_own, struct err *err)
 {
@@ -203,13 +202,16 @@ static int clone_child(const struct launch_spec *spec, int stage, int sync, stru
 	errnum = errno;
 	if (pid == 0)
 		child_main(spec, stage, sync, join);
+	/* from here on there is a child to end and to wait for, whatever fails */
+	if (pid > 0) {
+		ret->pid = pid;
+		ret->pidfd = pidfd;
+	}
 	if (own_pid_ns >= 0 && sys_setns(own_pid_ns, CLONE_NEWPID) < 0 && pid > 0)
 		return err_sys(err, errno, "return to proa's own pid namespace");
 	if (pid < 0)
 		return err_sys(err, errnum, "make the container's namespaces%s",
 			       errnum == EPERM ? " (this needs root)" : "");
-	ret->pid = pid;
-	ret->pidfd = pidfd;
 	return 0;
 }
 

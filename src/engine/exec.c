@@ -69,7 +69,7 @@ static int make_process(const struct engine_exec *e, struct plan_process *p, str
 static int run_exec(const struct container *c, struct plan *plan, const struct instance *inst,
 		    const struct engine_exec *e, int *ret_code, struct err *err)
 {
-	static struct relay relay;
+	struct relay relay;
 	struct loop loop = LOOP_INIT;
 	struct relay_options o = { .interactive = e->interactive,
 				   .terminal = e->terminal,

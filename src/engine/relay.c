@@ -134,29 +134,28 @@ static void end_input(struct relay *r)
  */
 static void pump_input(struct relay *r)
 {
-	static char buf[16384];
-	static size_t at, len;
 	ssize_t n;
 
 	while (!r->input_ended && r->process) {
-		if (!len) {
+		if (!r->input_len) {
 			struct pollfd p = { .fd = r->input.fd, .events = POLLIN };
 
 			if (!r->input_regular && poll(&p, 1, 0) <= 0) {
 				(void)loop_add(r->loop, &r->input);
 				return;
 			}
-			n = read(r->input.fd, buf, sizeof(buf));
+			n = read(r->input.fd, r->input_buf, sizeof(r->input_buf));
 			if (n < 0 && (errno == EINTR || errno == EAGAIN))
 				return;
 			if (n <= 0) {
 				end_input(r);
 				return;
 			}
-			at = 0;
-			len = (size_t)n;
+			r->input_at = 0;
+			r->input_len = (size_t)n;
 		}
-		n = r->process->ops->write_stdin(r->process, buf + at, len);
+		n = r->process->ops->write_stdin(r->process, r->input_buf + r->input_at,
+						 r->input_len);
 		if (n < 0) {
 			/* it reads no more: stop reading for it */
 			r->input_ended = true;
@@ -167,8 +166,8 @@ static void pump_input(struct relay *r)
 			loop_remove(r->loop, &r->input);
 			return; /* stdin_room() follows */
 		}
-		at += (size_t)n;
-		len -= (size_t)n;
+		r->input_at += (size_t)n;
+		r->input_len -= (size_t)n;
 	}
 }
 

@@ -35,6 +35,9 @@ struct relay {
 	struct relay_sink sinks[2];
 	struct loop_watch input, signals;
 	bool input_regular, input_ended, terminal;
+	char input_buf[16384]; /* read, and not yet taken by the process: input_len bytes at
+				  input_at */
+	size_t input_at, input_len;
 	bool raw;
 	struct termios saved;
 	struct log_file *log;

@@ -336,7 +336,7 @@ static int run_process(struct running *n, int *ret_code, struct err *err)
 {
 	const struct backend_ops *backend = engine_backend(n->container.isolation);
 	struct loop loop = LOOP_INIT;
-	static struct relay relay;
+	struct relay relay;
 	struct relay_options o = { .interactive = n->run->plan.interactive,
 				   .terminal = n->run->plan.terminal,
 				   .stdout_fd = n->run->stdout_fd,
@@ -408,7 +408,7 @@ static int run_image(struct running *n, const struct store_image *image, int *re
 
 int engine_run(struct store *s, struct engine_run *run, int *ret_code, struct err *err)
 {
-	static struct running n;
+	struct running n;
 	struct store_image image = { 0 };
 	int r;
 

@@ -89,11 +89,6 @@ int plan_parse_cap(const char *name, unsigned *ret, struct err *err)
 		       near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
-const char *plan_cap_name(unsigned cap)
-{
-	return cap < ARRAY_SIZE(names) - 1 ? names[cap] : NULL;
-}
-
 /* Adds or removes a list to or from @set; "ALL" first, whatever its place, as Docker does. */
 static int apply(char *const *list, bool add, uint64_t *set, struct err *err)
 {
