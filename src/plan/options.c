@@ -12,14 +12,6 @@
 #include "util/mem.h"
 #include "util/str.h"
 
-void plan_mount_done(struct plan_mount *m)
-{
-	free(m->source);
-	free(m->target);
-	strv_free(m->options);
-	*m = (struct plan_mount){ 0 };
-}
-
 static int no_memory(struct err *err)
 {
 	return err_set(err, ENOMEM, "out of memory");

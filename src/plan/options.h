@@ -64,7 +64,6 @@ int plan_make(const struct plan_options *o, const struct image_config *image, st
 int plan_parse_volume(const char *text, struct plan_mount *ret, struct err *err);
 int plan_parse_mount(const char *text, struct plan_mount *ret, struct err *err);
 int plan_parse_tmpfs(const char *text, struct plan_mount *ret, struct err *err);
-void plan_mount_done(struct plan_mount *m);
 
 /* --ulimit nofile=1024:4096 */
 int plan_parse_ulimit(const char *text, struct plan_rlimit *ret, struct err *err);

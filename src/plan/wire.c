@@ -17,7 +17,7 @@
 #include "util/str.h"
 
 #define PLAN_MAGIC   0x6e6c7070u /* "ppln" */
-#define PLAN_VERSION 1u
+#define PLAN_VERSION 2u
 #define COUNT_MAX    65536u /* of any array: far above what a command line can hold */
 
 struct wire {
@@ -144,6 +144,20 @@ static void blob(struct wire *w, uint8_t **p, size_t *len)
 	}
 }
 
+static void scheduler(struct wire *w, struct plan_scheduler *s)
+{
+	flag(w, &s->set);
+	if (!s->set)
+		return;
+	NUM(w, s->policy);
+	NUM(w, s->nice);
+	NUM(w, s->priority);
+	NUM(w, s->flags);
+	NUM(w, s->runtime_ns);
+	NUM(w, s->deadline_ns);
+	NUM(w, s->period_ns);
+}
+
 static void process(struct wire *w, struct plan_process *p)
 {
 	size_t n;
@@ -175,8 +189,32 @@ static void process(struct wire *w, struct plan_process *p)
 	}
 	p->rlimit_count = n;
 	blob(w, &p->seccomp, &p->seccomp_len);
+	NUM(w, p->seccomp_flags);
+	string(w, &p->notify.listener);
+	string(w, &p->notify.metadata);
+	NUM(w, p->umask);
+	flag(w, &p->has_umask);
+	flag(w, &p->exact_ids);
+	string(w, &p->apparmor);
+	string(w, &p->selinux);
+	scheduler(w, &p->scheduler);
+	NUM(w, p->io_priority);
+	string(w, &p->cpus_initial);
+	string(w, &p->cpus_final);
 	if (w->reading && !w->error && (p->seccomp_len % 8 || !p->args || !p->args[0] || !p->cwd))
 		w->error = -EBADMSG;
+}
+
+static void idmap(struct wire *w, struct plan_idmap **map, size_t *map_count)
+{
+	size_t n = count(w, *map_count, map, sizeof(**map));
+
+	*map_count = n;
+	for (size_t i = 0; i < n; i++) {
+		NUM(w, (*map)[i].inside);
+		NUM(w, (*map)[i].outside);
+		NUM(w, (*map)[i].count);
+	}
 }
 
 static void mounts(struct wire *w, struct plan *p)
@@ -191,12 +229,20 @@ static void mounts(struct wire *w, struct plan *p)
 		NUM(w, m->flags);
 		string(w, &m->source);
 		string(w, &m->target);
+		string(w, &m->fs);
 		NUM(w, m->attrs);
+		NUM(w, m->attrs_clear);
+		NUM(w, m->below.set);
+		NUM(w, m->below.clear);
+		NUM(w, m->sb_flags);
 		strings(w, &m->options);
+		idmap(w, &m->uid_map, &m->uid_map_count);
+		idmap(w, &m->gid_map, &m->gid_map_count);
 		if (w->error)
 			return;
 		if (m->kind > PLAN_MOUNT_KIND_LAST || m->flags & ~(uint32_t)PLAN_MOUNT_FLAGS_ALL ||
-		    !m->target || (m->kind == PLAN_MOUNT_BIND && !m->source))
+		    !m->target || (m->kind == PLAN_MOUNT_BIND && !m->source) ||
+		    (m->kind == PLAN_MOUNT_FS && !m->fs))
 			w->error = -EBADMSG;
 	}
 }
@@ -221,18 +267,10 @@ static void devices(struct wire *w, struct plan *p)
 	}
 }
 
-static void resources(struct wire *w, struct plan_resources *r)
+static void device_rules(struct wire *w, struct plan_resources *r)
 {
-	size_t n;
+	size_t n = count(w, r->device_rule_count, &r->device_rules, sizeof(*r->device_rules));
 
-	NUM(w, r->memory_bytes);
-	NUM(w, r->cpu_quota_us);
-	NUM(w, r->cpu_period_us);
-	NUM(w, r->cpu_shares);
-	string(w, &r->cpuset_cpus);
-	string(w, &r->cpuset_mems);
-	NUM(w, r->pids_max);
-	n = count(w, r->device_rule_count, &r->device_rules, sizeof(*r->device_rules));
 	r->device_rule_count = n;
 	for (size_t i = 0; i < n && !w->error; i++) {
 		struct plan_device_rule *d = &r->device_rules[i];
@@ -247,16 +285,144 @@ static void resources(struct wire *w, struct plan_resources *r)
 	}
 }
 
-static void idmap(struct wire *w, struct plan_idmap **map, size_t *map_count)
+static void block_limits(struct wire *w, struct plan_resources *r)
 {
-	size_t n = count(w, *map_count, map, sizeof(**map));
+	size_t n;
 
-	*map_count = n;
+	NUM(w, r->block_weight);
+	NUM(w, r->block_leaf_weight);
+	n = count(w, r->block_weight_count, &r->block_weights, sizeof(*r->block_weights));
+	r->block_weight_count = n;
 	for (size_t i = 0; i < n; i++) {
-		NUM(w, (*map)[i].inside);
-		NUM(w, (*map)[i].outside);
-		NUM(w, (*map)[i].count);
+		NUM(w, r->block_weights[i].major);
+		NUM(w, r->block_weights[i].minor);
+		NUM(w, r->block_weights[i].weight);
+		NUM(w, r->block_weights[i].leaf_weight);
 	}
+	n = count(w, r->throttle_count, &r->throttles, sizeof(*r->throttles));
+	r->throttle_count = n;
+	for (size_t i = 0; i < n; i++) {
+		NUM(w, r->throttles[i].kind);
+		NUM(w, r->throttles[i].major);
+		NUM(w, r->throttles[i].minor);
+		NUM(w, r->throttles[i].rate);
+		if (!w->error && r->throttles[i].kind > PLAN_THROTTLE_LAST)
+			w->error = -EBADMSG;
+	}
+}
+
+static void named_limits(struct wire *w, struct plan_resources *r)
+{
+	size_t n = count(w, r->hugepage_count, &r->hugepages, sizeof(*r->hugepages));
+
+	r->hugepage_count = n;
+	for (size_t i = 0; i < n; i++) {
+		string(w, &r->hugepages[i].size);
+		NUM(w, r->hugepages[i].limit_bytes);
+		if (!w->error && !r->hugepages[i].size)
+			w->error = -EBADMSG;
+	}
+	NUM(w, r->net_class_id);
+	flag(w, &r->has_net_class_id);
+	n = count(w, r->net_priority_count, &r->net_priorities, sizeof(*r->net_priorities));
+	r->net_priority_count = n;
+	for (size_t i = 0; i < n; i++) {
+		string(w, &r->net_priorities[i].interface);
+		NUM(w, r->net_priorities[i].priority);
+		if (!w->error && !r->net_priorities[i].interface)
+			w->error = -EBADMSG;
+	}
+	n = count(w, r->rdma_count, &r->rdma, sizeof(*r->rdma));
+	r->rdma_count = n;
+	for (size_t i = 0; i < n; i++) {
+		string(w, &r->rdma[i].device);
+		NUM(w, r->rdma[i].handles);
+		NUM(w, r->rdma[i].objects);
+		flag(w, &r->rdma[i].has_handles);
+		flag(w, &r->rdma[i].has_objects);
+		if (!w->error && !r->rdma[i].device)
+			w->error = -EBADMSG;
+	}
+}
+
+static void resources(struct wire *w, struct plan_resources *r)
+{
+	NUM(w, r->memory_bytes);
+	NUM(w, r->memory_reservation_bytes);
+	NUM(w, r->memory_swap_bytes);
+	NUM(w, r->kernel_tcp_bytes);
+	NUM(w, r->swappiness);
+	flag(w, &r->has_swappiness);
+	flag(w, &r->disable_oom_killer);
+	flag(w, &r->check_before_update);
+	NUM(w, r->cpu_quota_us);
+	NUM(w, r->cpu_period_us);
+	NUM(w, r->cpu_burst_us);
+	flag(w, &r->has_cpu_burst);
+	NUM(w, r->cpu_rt_runtime_us);
+	NUM(w, r->cpu_rt_period_us);
+	NUM(w, r->cpu_shares);
+	NUM(w, r->cpu_idle);
+	flag(w, &r->has_cpu_idle);
+	string(w, &r->cpuset_cpus);
+	string(w, &r->cpuset_mems);
+	NUM(w, r->pids_max);
+	device_rules(w, r);
+	block_limits(w, r);
+	named_limits(w, r);
+	strings(w, &r->unified);
+}
+
+static void hooks(struct wire *w, struct plan_hooks *h)
+{
+	size_t n = count(w, h->count, &h->list, sizeof(*h->list));
+
+	h->count = n;
+	for (size_t i = 0; i < n; i++) {
+		string(w, &h->list[i].path);
+		strings(w, &h->list[i].args);
+		strings(w, &h->list[i].env);
+		NUM(w, h->list[i].timeout_s);
+		if (!w->error && !h->list[i].path)
+			w->error = -EBADMSG;
+	}
+}
+
+static void net_devices(struct wire *w, struct plan *p)
+{
+	size_t n = count(w, p->net_device_count, &p->net_devices, sizeof(*p->net_devices));
+
+	p->net_device_count = n;
+	for (size_t i = 0; i < n; i++) {
+		string(w, &p->net_devices[i].host_name);
+		string(w, &p->net_devices[i].name);
+		if (!w->error && (!p->net_devices[i].host_name || !p->net_devices[i].name))
+			w->error = -EBADMSG;
+	}
+}
+
+static void rdt(struct wire *w, struct plan_rdt *r)
+{
+	flag(w, &r->set);
+	flag(w, &r->monitor);
+	string(w, &r->clos_id);
+	string(w, &r->l3_schema);
+	string(w, &r->mb_schema);
+	strings(w, &r->schemata);
+}
+
+static void vm(struct wire *w, struct plan_vm *v)
+{
+	string(w, &v->kernel);
+	NUM(w, v->memory_bytes);
+	NUM(w, v->cpus);
+	string(w, &v->disk);
+	string(w, &v->image);
+	string(w, &v->image_format);
+	string(w, &v->initrd);
+	string(w, &v->parameters);
+	string(w, &v->hypervisor);
+	strings(w, &v->hypervisor_args);
 }
 
 static void plan(struct wire *w, struct plan *p)
@@ -266,11 +432,19 @@ static void plan(struct wire *w, struct plan *p)
 	string(w, &p->name);
 	string(w, &p->image);
 	string(w, &p->hostname);
+	string(w, &p->domainname);
 	NUM(w, p->namespaces);
+	NUM(w, p->joined);
+	for (size_t i = 0; i < PLAN_NS_COUNT; i++)
+		string(w, &p->joined_paths[i]);
 	strings(w, &p->root.lowers);
 	string(w, &p->root.upper);
 	string(w, &p->root.work);
 	flag(w, &p->root.read_only);
+	flag(w, &p->root.at_path);
+	flag(w, &p->root.no_pivot);
+	NUM(w, p->root.propagation);
+	string(w, &p->root.label);
 	process(w, &p->process);
 	mounts(w, p);
 	devices(w, p);
@@ -279,18 +453,31 @@ static void plan(struct wire *w, struct plan *p)
 	strings(w, &p->sysctls);
 	idmap(w, &p->uid_map, &p->uid_map_count);
 	idmap(w, &p->gid_map, &p->gid_map_count);
+	flag(w, &p->map_sources);
+	NUM(w, p->monotonic_offset_ns);
+	NUM(w, p->boottime_offset_ns);
+	string(w, &p->cgroup);
 	resources(w, &p->resources);
+	for (size_t i = 0; i < PLAN_HOOK_POINTS; i++)
+		hooks(w, &p->hooks[i]);
+	strings(w, &p->annotations);
+	NUM(w, p->personality);
+	flag(w, &p->has_personality);
+	flag(w, &p->memory_policy.set);
+	NUM(w, p->memory_policy.mode);
+	NUM(w, p->memory_policy.flags);
+	string(w, &p->memory_policy.nodes);
+	net_devices(w, p);
+	rdt(w, &p->rdt);
 	flag(w, &p->privileged);
 	flag(w, &p->auto_remove);
 	NUM(w, p->stop_signal);
 	string(w, &p->hosts);
 	string(w, &p->resolv_conf);
-	string(w, &p->vm.kernel);
-	NUM(w, p->vm.memory_bytes);
-	NUM(w, p->vm.cpus);
-	string(w, &p->vm.disk);
+	vm(w, &p->vm);
 	if (w->reading && !w->error &&
-	    (p->isolation > PLAN_VM || p->namespaces & ~(uint32_t)PLAN_NS_ALL || !p->id))
+	    (p->isolation > PLAN_VM || p->namespaces & ~(uint32_t)PLAN_NS_ALL ||
+	     p->joined & ~p->namespaces || !p->id))
 		w->error = -EBADMSG;
 }
 
