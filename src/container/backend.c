@@ -255,7 +255,7 @@ static void sync_ready(struct loop_watch *w, uint32_t events _unused_)
 	enum launch_event e;
 	int fd = -EBADF;
 
-	while ((e = launch_next(&p->launch, &fd, &err)) != LAUNCH_AGAIN) {
+	while ((e = launch_next(p->launch.sync_fd, &fd, &err)) != LAUNCH_AGAIN) {
 		if (e == LAUNCH_TERMINAL) {
 			(void)take_terminal(p, fd);
 			continue;
@@ -263,6 +263,12 @@ static void sync_ready(struct loop_watch *w, uint32_t events _unused_)
 		if (e == LAUNCH_WARNING) {
 			log_verbose("%s", err.msg);
 			continue;
+		}
+		/* a plan of the engine's has no hooks and no notifying filter */
+		if (e != LAUNCH_RUNNING && e != LAUNCH_FAILED) {
+			fd = fd_close(fd);
+			err_set(&err, EPROTO, "the container's start broke off");
+			e = LAUNCH_FAILED;
 		}
 		if (e == LAUNCH_FAILED)
 			p->why = err;
@@ -428,7 +434,7 @@ static int container_run(struct loop *loop, const struct plan *plan, const struc
 	struct container_process *p = process_new(loop, plan, inst, events);
 	struct launch_spec spec = { .plan = plan,
 				    .stage = inst->stage,
-				    .id = inst->id,
+				    .cgroup = inst->id,
 				    .cgroups = cgroup_detect(),
 				    .target_pidfd = -EBADF };
 	int r = 0;
@@ -457,7 +463,7 @@ static int container_exec(struct loop *loop, const struct plan *plan, const stru
 	struct launch_spec spec = { .plan = plan,
 				    .exec = what,
 				    .stage = inst->stage,
-				    .id = inst->id,
+				    .cgroup = inst->id,
 				    .cgroups = cgroup_detect(),
 				    .target_pidfd = target };
 

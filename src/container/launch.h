@@ -13,14 +13,29 @@ struct cgroup_ops;
 struct plan;
 struct plan_process;
 
+/* Paths of newuidmap(1) and newgidmap(1), which map ranges of ids for those who are not root. */
+struct launch_helpers {
+	const char *newuidmap, *newgidmap;
+};
+
 struct launch_spec {
-	const struct plan *plan;	  /* the container's */
-	const struct plan_process *exec;  /* a further process in it; NULL: its first one */
-	const char *stage;		  /* path of proa-init */
-	const char *id;			  /* name of the cgroup */
-	const struct cgroup_ops *cgroups; /* NULL: none is joined */
-	int target_pidfd;		  /* exec: the container's first process; else -1 */
-	int stdio[3];			  /* the child's ends; all -1 with a terminal */
+	const struct plan *plan;	      /* the container's */
+	const struct plan_process *exec;      /* a further process in it; NULL: its first one */
+	const char *stage;		      /* path of proa-init */
+	const char *cgroup;		      /* path of the cgroup */
+	const struct cgroup_ops *cgroups;     /* NULL: none is joined */
+	int target_pidfd;		      /* exec: the container's first process; else -1 */
+	int stdio[3];			      /* the child's ends; all -1 with a terminal */
+	unsigned preserve_fds;		      /* descriptors 3… that are the command's as well */
+	bool wait_for_start;		      /* in two halves: see stage.h */
+	int start_fd;			      /* with it: the listening socket */
+	bool detached;			      /* the command outlives this process */
+	bool keyring;			      /* it gets a session keyring of its own */
+	bool rootless;			      /* this process is not root of the host */
+	const struct launch_helpers *helpers; /* rootless: NULL: ids are mapped without help */
+	/* The child is there, in its namespaces, and waits: what else has to be done to it. */
+	int (*prepare)(void *data, pid_t pid, struct err *err);
+	void *data;
 };
 
 struct launch {
@@ -42,8 +57,18 @@ enum launch_event {
 	LAUNCH_WARNING,	 /* @err has a line for the user */
 	LAUNCH_RUNNING,	 /* the command was executed */
 	LAUNCH_FAILED,	 /* @err says why it was not */
+	LAUNCH_HOOKS, /* run the hooks that come before the root is entered, then launch_go_on() */
+	LAUNCH_READY, /* it waits for its start; the stream is over */
+	LAUNCH_SECCOMP, /* *ret_fd is the filter's notification descriptor, the caller's to close */
 };
 
-enum launch_event launch_next(struct launch *l, int *ret_fd, struct err *err);
+enum launch_event launch_next(int sync_fd, int *ret_fd, struct err *err);
+int launch_go_on(int sync_fd, struct err *err);
+
+/* The other half of a start: lets the stage that listens on @path (below @dir_fd) go on. *ret_fd is
+ * the stream of its further reports, for launch_next(). */
+int launch_connect(int dir_fd, const char *path, int *ret_fd, struct err *err);
+/* Makes the listening socket of wait_for_start. */
+int launch_listen(int dir_fd, const char *path, int *ret_fd, struct err *err);
 
 #endif

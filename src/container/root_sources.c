@@ -13,6 +13,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include "container/launch_internal.h"
 #include "plan/plan.h"
 #include "util/err.h"
 #include "util/linux.h"
@@ -25,6 +27,12 @@
 #define MS_SLAVE   (1 << 19)
 #define MS_SHARED  (1 << 20)
 #endif
+#ifndef MS_UNBINDABLE
+#define MS_UNBINDABLE (1 << 17)
+#endif
+#ifndef MOUNT_ATTR__ATIME
+#define MOUNT_ATTR__ATIME 0x70
+#endif
 
 static int set_id_map(int mount, bool recursive, int user_ns)
 {
@@ -33,39 +41,85 @@ static int set_id_map(int mount, bool recursive, int user_ns)
 	return sys_mount_setattr(mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr);
 }
 
-/* Opens the source of a bind as a detached mount with the attributes the plan asks for. */
-static int open_bind(const struct plan_mount *m, int user_ns, struct err *err)
+static uint64_t propagation_of(const struct plan_mount *m)
 {
-	bool recursive = m->flags & PLAN_MOUNT_RECURSIVE;
-	_cleanup_close_ int fd =
-		sys_open_tree(AT_FDCWD, m->source,
-			      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0));
-	struct mount_attr attr = { .attr_set = m->attrs };
-	unsigned flags = AT_EMPTY_PATH;
+	return m->flags & PLAN_MOUNT_SHARED	  ? MS_SHARED
+	       : m->flags & PLAN_MOUNT_SLAVE	  ? MS_SLAVE
+	       : m->flags & PLAN_MOUNT_UNBINDABLE ? MS_UNBINDABLE
+						  : MS_PRIVATE;
+}
+
+/* The times of access are one field of several bits: a change of it clears the others. */
+static uint64_t with_atime(uint64_t set, uint64_t clear)
+{
+	return (set | clear) & MOUNT_ATTR__ATIME ? clear | MOUNT_ATTR__ATIME : clear;
+}
+
+int root_sources_set_attrs(int fd, const struct plan_mount *m, struct err *err)
+{
+	bool recursive = m->flags & PLAN_MOUNT_PROPAGATION_RECURSIVE;
+	struct mount_attr only = { .propagation = propagation_of(m) };
+	struct mount_attr attr = { .attr_set = m->attrs,
+				   .attr_clr = with_atime(m->attrs, m->attrs_clear) };
+	struct mount_attr below = { .attr_set = m->below.set,
+				    .attr_clr = with_atime(m->below.set, m->below.clear) };
+	unsigned flags = m->flags & PLAN_MOUNT_READ_ONLY_RECURSIVE ? AT_RECURSIVE : 0;
+
+	/* propagation for the whole tree; attributes for the top, unless asked otherwise */
+	if (sys_mount_setattr(fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &only) < 0)
+		return err_sys(err, errno, "set the propagation of %s", m->target);
+	if ((attr.attr_set || attr.attr_clr) &&
+	    sys_mount_setattr(fd, "", AT_EMPTY_PATH | flags, &attr) < 0)
+		return err_sys(err, errno, "set the mount options of %s", m->target);
+	if ((below.attr_set || below.attr_clr) &&
+	    sys_mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &below) < 0)
+		return err_sys(err, errno, "set the recursive mount options of %s", m->target);
+	return 0;
+}
+
+/* The id map that the plan gives a bind: of its own, of the container, or none. */
+static int map_bind(const struct plan_mount *m, int fd, bool map_all, int user_ns, struct err *err)
+{
+	_cleanup_close_ int own = -EBADF;
+	bool recursive = m->flags & (m->uid_map_count || m->flags & PLAN_MOUNT_IDMAP_CONTAINER
+					     ? PLAN_MOUNT_IDMAP_RECURSIVE
+					     : PLAN_MOUNT_RECURSIVE);
+	int map = map_all || m->flags & PLAN_MOUNT_IDMAP_CONTAINER ? user_ns : -1;
+
+	if (m->uid_map_count) {
+		own = launch_map_namespace(m, err);
+		if (own < 0)
+			return own;
+		map = own;
+	} else if (m->flags & PLAN_MOUNT_IDMAP_CONTAINER && user_ns < 0) {
+		return err_set(err, EINVAL,
+			       "mount \"%s\" on %s: idmap without mappings needs a user namespace",
+			       m->source, m->target);
+	}
+	if (map >= 0 && set_id_map(fd, recursive, map) < 0)
+		return err_sys(err, errno,
+			       "mount \"%s\" on %s with mapped ids (does its file system support "
+			       "id-mapped mounts?)",
+			       m->source, m->target);
+	return 0;
+}
+
+/* Opens the source of a bind as a detached mount with the attributes the plan asks for. */
+static int open_bind(const struct plan_mount *m, bool map_all, int user_ns, struct err *err)
+{
+	_cleanup_close_ int fd = sys_open_tree(
+		AT_FDCWD, m->source,
+		OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
+			(m->flags & PLAN_MOUNT_RECURSIVE ? AT_RECURSIVE : 0) |
+			(m->flags & PLAN_MOUNT_SOURCE_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0));
+	int r;
 
 	if (fd < 0)
 		return err_sys(err, errno, "mount \"%s\" on %s", m->source, m->target);
-	if (user_ns >= 0 && set_id_map(fd, recursive, user_ns) < 0)
-		return err_sys(err, errno,
-			       "mount \"%s\" on %s with the ids of the user namespace (does its "
-			       "file system "
-			       "support id-mapped mounts?)",
-			       m->source, m->target);
-	attr.propagation = m->flags & PLAN_MOUNT_SHARED	 ? MS_SHARED
-			   : m->flags & PLAN_MOUNT_SLAVE ? MS_SLAVE
-							 : MS_PRIVATE;
-	if (recursive) {
-		struct mount_attr only = { .propagation = attr.propagation };
-
-		/* propagation for the whole tree; attributes for the top, unless asked otherwise */
-		if (sys_mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &only) < 0)
-			return err_sys(err, errno, "set the propagation of %s", m->target);
-		if (m->flags & PLAN_MOUNT_READ_ONLY_RECURSIVE)
-			flags |= AT_RECURSIVE;
-	}
-	if (sys_mount_setattr(fd, "", flags, &attr) < 0)
-		return err_sys(err, errno, "set the mount options of %s", m->target);
-	return TAKE_FD(fd);
+	r = map_bind(m, fd, map_all, user_ns, err);
+	if (r == 0)
+		r = root_sources_set_attrs(fd, m, err);
+	return r < 0 ? r : TAKE_FD(fd);
 }
 
 /* One overlay parameter of fsconfig; the kernel's own reason is in errno only. */
@@ -206,15 +260,28 @@ static int open_overlay(const struct plan_root *r, int user_ns, struct err *err)
 	return fd;
 }
 
-static int open_directory_root(const char *path, int user_ns, struct err *err)
+static int open_directory_root(const struct plan_root *root, int user_ns, struct err *err)
 {
+	const char *path = root->lowers[0];
 	int fd = sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	struct mount_attr attr = { .propagation =
+					   root->propagation == MS_SLAVE ? MS_SLAVE : MS_PRIVATE };
+	struct stat st;
 
 	if (fd < 0 || (user_ns >= 0 && set_id_map(fd, true, user_ns) < 0)) {
 		int r = err_sys(err, errno, "open the root \"%s\"", path);
 
 		fd_close(fd);
 		return r;
+	}
+	if (fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode)) {
+		close(fd);
+		return err_set(err, ENOTDIR, "the root \"%s\" is not a directory", path);
+	}
+	/* one that receives what the host mounts in it, or one of its own */
+	if (sys_mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr) < 0) {
+		close(fd);
+		return err_sys(err, errno, "set the propagation of the root");
 	}
 	return fd;
 }
@@ -232,7 +299,7 @@ int root_sources_open(const struct plan *plan, int user_ns, struct root_sources 
 		      struct err *err)
 {
 	const struct plan_root *root = &plan->root;
-	int r = 0;
+	int root_map = plan->map_sources ? user_ns : -1, r = 0;
 
 	*ret = (struct root_sources)ROOT_SOURCES_INIT;
 	if (!root->lowers || !root->lowers[0])
@@ -240,14 +307,14 @@ int root_sources_open(const struct plan *plan, int user_ns, struct root_sources 
 	ret->binds = calloc(plan->mount_count + 1, sizeof(int));
 	if (!ret->binds)
 		return err_set(err, ENOMEM, "out of memory");
-	if (user_ns >= 0 && root->upper && plan->uid_map_count && plan->gid_map_count &&
+	if (root_map >= 0 && root->upper && plan->uid_map_count && plan->gid_map_count &&
 	    chown(root->upper, plan->uid_map[0].outside, plan->gid_map[0].outside) < 0)
 		r = err_sys(err, errno, "give \"%s\" to the user namespace", root->upper);
 	for (; r == 0 && ret->count < plan->mount_count; ret->count++) {
 		ret->binds[ret->count] = -EBADF;
 		if (plan->mounts[ret->count].kind != PLAN_MOUNT_BIND)
 			continue;
-		r = open_bind(&plan->mounts[ret->count], user_ns, err);
+		r = open_bind(&plan->mounts[ret->count], plan->map_sources, user_ns, err);
 		if (r >= 0) {
 			ret->binds[ret->count] = r;
 			r = 0;
@@ -255,8 +322,8 @@ int root_sources_open(const struct plan *plan, int user_ns, struct root_sources 
 	}
 	if (r == 0) {
 		ret->root = root->upper || root->lowers[1]
-				    ? open_overlay(root, user_ns, err)
-				    : open_directory_root(root->lowers[0], user_ns, err);
+				    ? open_overlay(root, root_map, err)
+				    : open_directory_root(root, root_map, err);
 		r = ret->root < 0 ? ret->root : 0;
 	}
 	if (r < 0)

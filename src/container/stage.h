@@ -13,9 +13,17 @@
  * use malloc freely.
  *
  * Wire: the parent writes struct stage_start, the bytes of the plan, and with a user namespace the
- * descriptors of its root and binds. The stage writes struct
- * stage_report, one of them perhaps with a terminal's descriptor. The end of the stream means that
- * the command was executed.
+ * descriptors of its root and binds. The stage writes struct stage_report, one of them perhaps with
+ * a terminal's descriptor. After STAGE_REPORT_HOOKS it waits for a byte: the parent runs the hooks
+ * that belong before the root is entered. The end of the stream means that the command was
+ * executed.
+ *
+ * A start in two halves (STAGE_WAIT): when all but the command is there, the stage reports
+ * STAGE_REPORT_READY, closes the stream, and accepts one connection on a listening Unix socket; its
+ * reports then go to whoever connected, with the same meaning (proa-oci create and start).
+ *
+ * argv[1], when there is one, is the number of descriptors from 3 on that belong to the command;
+ * the stream is the one after them, and the listening socket the next.
  */
 #ifndef PROA_CONTAINER_STAGE_H
 #define PROA_CONTAINER_STAGE_H
@@ -23,16 +31,24 @@
 #include <stdint.h>
 #include "util/err.h"
 
-#define STAGE_NAME    "proa-stage"
-#define STAGE_SYNC_FD 3
+#define STAGE_NAME     "proa-stage"
+#define STAGE_FIRST_FD 3 /* the stream, if no descriptors are passed on */
 
 enum stage_mode {
 	STAGE_RUN = 1,	/* payload: a plan; first process, builds the root */
 	STAGE_EXEC = 2, /* payload: a plan process; joins what is there */
 };
 
+enum stage_flags {
+	STAGE_WAIT = 1 << 0,	 /* wait on the listening socket before the command */
+	STAGE_DETACHED = 1 << 1, /* the command outlives the parent */
+	STAGE_KEYRING = 1 << 2,	 /* a new session keyring */
+	STAGE_ROOTLESS = 1 << 3, /* no right over ids and devices but those of the user namespace */
+};
+
 struct stage_start {
 	uint32_t mode;
+	uint32_t flags;
 	uint32_t payload_bytes;
 	uint32_t cgroup_version; /* 0: none, 1, 2 */
 	uint32_t source_count; /* struct root_sources, a descriptor with each of so many messages */
@@ -42,6 +58,9 @@ enum stage_report_type {
 	STAGE_REPORT_TERMINAL = 1, /* carries the terminal's master descriptor */
 	STAGE_REPORT_WARNING = 2,  /* err.msg is for the user; the start goes on */
 	STAGE_REPORT_FAILED = 3,   /* err says why the command does not run; the stage exits */
+	STAGE_REPORT_HOOKS = 4,	   /* the root is built and not entered; waits for a byte */
+	STAGE_REPORT_READY = 5,	   /* waits on the listening socket; the stream ends */
+	STAGE_REPORT_SECCOMP = 6,  /* carries the filter's notification descriptor */
 };
 
 struct stage_report {

@@ -53,9 +53,18 @@ static int make_device(int root_fd, const struct plan_device *d, struct err *err
 	if (parent < 0)
 		return parent;
 	if (mknodat(parent, name, type | (d->mode & 07777), makedev(d->major, d->minor)) < 0) {
+		struct stat st;
+
 		if (errno != EEXIST)
 			return err_sys(err, errno, "make the device %s", d->path);
-		return 0; /* the image has its own; the device rules decide whether it works */
+		/* the image may have its own, if it is the same; runtime-spec, "Devices" */
+		if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		    (st.st_mode & S_IFMT) != type ||
+		    (type != S_IFIFO && st.st_rdev != makedev(d->major, d->minor)))
+			return err_set(err, EEXIST,
+				       "make the device %s: the image has something else there",
+				       d->path);
+		return 0;
 	}
 	if ((d->uid || d->gid) && fchownat(parent, name, d->uid, d->gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_sys(err, errno, "give the device %s its owner", d->path);
@@ -126,6 +135,16 @@ static int copy_all_devices(int dev, struct err *err)
 	return copy_devices(from, to, 0, err);
 }
 
+/* A /dev that was bound from the host is whole, and not ours to write to. */
+static bool has_own_dev(const struct stage *s)
+{
+	for (size_t i = 0; i < s->plan.mount_count; i++)
+		if (s->plan.mounts[i].kind == PLAN_MOUNT_BIND &&
+		    !strcmp(s->plan.mounts[i].target, "/dev"))
+			return true;
+	return false;
+}
+
 int stage_devices(struct stage *s, struct err *err)
 {
 	static const struct {
@@ -135,8 +154,11 @@ int stage_devices(struct stage *s, struct err *err)
 		{ "stdout", "/proc/self/fd/1" }, { "stderr", "/proc/self/fd/2" },
 		{ "core", "/proc/kcore" },	 { "ptmx", "pts/ptmx" },
 	};
-	_cleanup_close_ int dev = stage_root_target(s->root_fd, "/dev", true, err);
+	_cleanup_close_ int dev = -EBADF;
 
+	if (has_own_dev(s))
+		return 0;
+	dev = stage_root_target(s->root_fd, "/dev", true, err);
 	if (dev < 0)
 		return dev;
 	for (size_t i = 0; i < s->plan.device_count; i++) {

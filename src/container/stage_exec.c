@@ -173,7 +173,7 @@ int stage_exec(struct stage *s, struct err *err)
 	struct plan_process *p = &s->plan.process;
 
 	if (p->probe) {
-		close(STAGE_SYNC_FD); /* as a successful exec would */
+		close(s->sync_fd); /* as a successful exec would */
 		probe_run(p->probe);
 	}
 	if (!p->args[0][0])

@@ -65,7 +65,7 @@ int stage_files(struct stage *s, struct err *err)
 
 	if (!s->plan.hosts && !s->plan.resolv_conf)
 		return 0;
-	tmpfs = stage_new_fs("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
+	tmpfs = stage_new_fs("tmpfs", NULL, options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
 	if (tmpfs < 0)
 		return tmpfs;
 	/*

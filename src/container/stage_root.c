@@ -19,7 +19,25 @@
 #ifndef MS_REC
 #define MS_REC	   16384
 #define MS_PRIVATE (1 << 18)
+#define MS_MOVE	   8192
 #endif
+
+/*
+ * Attached over "/" it is in sight of no path lookup of ours, for our own root stays below it.
+ * Hooks that enter this mount namespace, however, would land in it and look in vain for the host's
+ * paths: for them it lies where its own path says.
+ */
+static int attach_root(struct stage *s, struct err *err)
+{
+	const char *at = s->plan.root.at_path ? s->plan.root.lowers[0] : "/";
+	/* a root that was made by mounts of the host lies below what is mounted at its path */
+	int r = sys_move_mount(s->root_fd, "", AT_FDCWD, at, MOVE_MOUNT_F_EMPTY_PATH);
+
+	if (r < 0 && s->plan.root.at_path &&
+	    errno == EACCES) /* not to be reached in a user namespace */
+		r = sys_move_mount(s->root_fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH);
+	return r < 0 ? err_sys(err, errno, "attach the root") : 0;
+}
 
 int stage_root_open(struct stage *s, struct err *err)
 {
@@ -42,10 +60,7 @@ int stage_root_open(struct stage *s, struct err *err)
 					 "--bind it on itself before entering it)"
 				       : "");
 	s->root_fd = s->sources.root;
-	/* attached over "/": in sight of no path lookup of ours, for our own root stays below it */
-	if (sys_move_mount(s->root_fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
-		return err_sys(err, errno, "attach the root");
-	return 0;
+	return attach_root(s, err);
 }
 
 /*
@@ -70,19 +85,47 @@ static int check_namespace_root(struct stage *s, struct err *err)
 	return 0;
 }
 
+/* Without pivot_root, which an initramfs as root refuses: the root moves over "/", and chroot. */
+static int enter_by_chroot(struct stage *s, struct err *err)
+{
+	if (fchdir(s->root_fd) < 0)
+		return err_sys(err, errno, "enter the root");
+	if (s->plan.root.at_path && sys_mount(".", "/", NULL, MS_MOVE, NULL) < 0)
+		return err_sys(err, errno, "move the root over the host's");
+	if (chroot(".") < 0 || chdir("/") < 0)
+		return err_sys(err, errno, "enter the root (chroot)");
+	return 0;
+}
+
+static int enter_by_pivot(struct stage *s, struct err *err)
+{
+	if (fchdir(s->root_fd) < 0 || sys_pivot_root(".", ".") < 0)
+		return err_sys(err, errno, "enter the root (pivot_root)%s",
+			       errno == EINVAL ? "; if the host's root is an initramfs: --no-pivot"
+					       : "");
+	/* the old root is now mounted over the new one: take it away with all that is in it */
+	if (sys_umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+		return err_sys(err, errno, "leave the host's root");
+	return 0;
+}
+
 int stage_root_enter(struct stage *s, struct err *err)
 {
 	struct mount_attr read_only = { .attr_set = MOUNT_ATTR_RDONLY };
+	struct mount_attr propagation = { .propagation = s->plan.root.propagation };
+	int r;
 
 	if (s->plan.root.read_only &&
 	    sys_mount_setattr(s->root_fd, "", AT_EMPTY_PATH, &read_only) < 0)
 		return err_sys(err, errno, "make the root read-only");
-	if (fchdir(s->root_fd) < 0 || sys_pivot_root(".", ".") < 0)
-		return err_sys(err, errno, "enter the root (pivot_root)");
-	/* the old root is now mounted over the new one: take it away with all that is in it */
-	if (sys_umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
-		return err_sys(err, errno, "leave the host's root");
-	return check_namespace_root(s, err);
+	r = s->plan.root.no_pivot ? enter_by_chroot(s, err) : enter_by_pivot(s, err);
+	if (r == 0)
+		r = check_namespace_root(s, err);
+	/* only now: pivot_root refuses a shared mount */
+	if (r == 0 && propagation.propagation &&
+	    sys_mount_setattr(AT_FDCWD, "/", 0, &propagation) < 0)
+		r = err_sys(err, errno, "set the propagation of the root");
+	return r;
 }
 
 static int make_file(int parent, const char *name)
@@ -134,6 +177,15 @@ static int make_target(int root_fd, const char *path, bool directory)
 		name[n] = after;
 		name += n;
 	}
+}
+
+int stage_root_target_link(int root_fd, const char *path, struct err *err)
+{
+	int fd = sys_openat2(root_fd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+
+	return fd < 0 && errno == ENOENT ? stage_root_target(root_fd, path, false, err)
+	       : fd < 0			 ? err_sys(err, errno, "open the mount point %s", path)
+					 : fd;
 }
 
 int stage_root_target(int root_fd, const char *path, bool directory, struct err *err)

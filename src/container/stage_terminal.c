@@ -26,10 +26,9 @@
 #define TIOCGPTPEER _IO('T', 0x41)
 #endif
 
-static int send_master(int master, struct err *err)
+static int send_master(struct stage *s, int master, struct err *err)
 {
-	struct stage_report r = { .type = STAGE_REPORT_TERMINAL };
-	int e = io_send_fd(STAGE_SYNC_FD, &r, sizeof(r), master);
+	int e = stage_report(s, STAGE_REPORT_TERMINAL, NULL, master);
 
 	return e < 0 ? err_sys(err, -e, "hand over the terminal") : 0;
 }
@@ -73,7 +72,7 @@ int stage_terminal_open(struct stage *s, struct err *err)
 	if (size.ws_row && size.ws_col)
 		(void)ioctl(master, TIOCSWINSZ, &size);
 	r = s->mode == STAGE_RUN ? mount_console(s, err) : 0;
-	return r < 0 ? r : send_master(master, err);
+	return r < 0 ? r : send_master(s, master, err);
 }
 
 int stage_terminal_attach(struct stage *s, struct err *err)

@@ -10,6 +10,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -44,14 +45,52 @@ static char *read_in_root(int root_fd, const char *path)
 	return text;
 }
 
+/* The runtime-spec's way: numbers only, which no file of the image may turn into others. */
+static int find_exact(struct stage *s, struct err *err)
+{
+	struct plan_process *p = &s->plan.process;
+	size_t n = strv_len(p->groups);
+
+	if (sscanf(p->user, "%u:%u", &s->uid, &s->gid) != 2)
+		return err_set(err, EINVAL, "user \"%s\" is not UID:GID", p->user);
+	s->groups = calloc(n + 1, sizeof(gid_t));
+	if (!s->groups)
+		return err_set(err, ENOMEM, "out of memory");
+	for (s->group_count = 0; s->group_count < n; s->group_count++)
+		if (str_to_u32(p->groups[s->group_count], &s->groups[s->group_count]) < 0)
+			return err_set(err, EINVAL, "group \"%s\" is not a number",
+				       p->groups[s->group_count]);
+	return 0;
+}
+
+static int find_home(struct stage *s, struct err *err)
+{
+	struct plan_process *p = &s->plan.process;
+	_cleanup_free_ char *passwd = read_in_root(AT_FDCWD, "/etc/passwd"), *home = NULL;
+	struct userdb_user u = { 0 };
+	char uid[12];
+
+	snprintf(uid, sizeof(uid), "%u", s->uid);
+	(void)userdb_find(passwd, NULL, uid, NULL, &u, NULL);
+	home = str_printf("HOME=%s", u.home ? u.home : "/");
+	userdb_user_done(&u);
+	return home && strv_env_set(&p->env, home) == 0 ? 0 : err_set(err, ENOMEM, "out of memory");
+}
+
 int stage_user_find(struct stage *s, struct err *err)
 {
 	struct plan_process *p = &s->plan.process;
-	_cleanup_free_ char *passwd = read_in_root(AT_FDCWD, "/etc/passwd");
-	_cleanup_free_ char *group = read_in_root(AT_FDCWD, "/etc/group");
+	_cleanup_free_ char *passwd = NULL, *group = NULL;
 	struct userdb_user u;
-	int r = userdb_find(passwd, group, p->user, p->groups, &u, err);
+	int r;
 
+	if (p->exact_ids) {
+		r = find_exact(s, err);
+		return r < 0 || strv_env_get(p->env, "HOME") ? r : find_home(s, err);
+	}
+	passwd = read_in_root(AT_FDCWD, "/etc/passwd");
+	group = read_in_root(AT_FDCWD, "/etc/group");
+	r = userdb_find(passwd, group, p->user, p->groups, &u, err);
 	if (r < 0)
 		return r;
 	s->uid = u.uid;
@@ -83,7 +122,7 @@ static const char *rlimit_name(int resource)
 	return resource >= 0 && resource < (int)ARRAY_SIZE(names) ? names[resource] : "unknown";
 }
 
-static int set_rlimit(const struct plan_rlimit *l, struct err *err)
+static int set_rlimit(struct stage *s, const struct plan_rlimit *l, struct err *err)
 {
 	struct rlimit want = { l->soft, l->hard }, have;
 	struct err warning = ERR_INIT;
@@ -93,8 +132,9 @@ static int set_rlimit(const struct plan_rlimit *l, struct err *err)
 	if (setrlimit((unsigned)l->resource, &want) == 0)
 		return 0;
 	if (l->required)
-		return err_sys(err, errno, "set --ulimit %s=%llu:%llu%s", rlimit_name(l->resource),
-			       (unsigned long long)l->soft, (unsigned long long)l->hard,
+		return err_sys(err, errno, "set the limit %s to %llu:%llu%s",
+			       rlimit_name(l->resource), (unsigned long long)l->soft,
+			       (unsigned long long)l->hard,
 			       errno == EPERM ? " (above what this host allows proa)" : "");
 	/* a default that cannot be had: as far up as it goes */
 	if (getrlimit((unsigned)l->resource, &have) == 0) {
@@ -104,7 +144,7 @@ static int set_rlimit(const struct plan_rlimit *l, struct err *err)
 			return 0;
 	}
 	err_sys(&warning, errno, "the limit %s stays as it is", rlimit_name(l->resource));
-	stage_warn(&warning);
+	stage_warn(s, &warning);
 	return 0;
 }
 
@@ -113,7 +153,7 @@ int stage_rlimits(struct stage *s, struct err *err)
 	const struct plan_process *p = &s->plan.process;
 
 	for (size_t i = 0; i < p->rlimit_count; i++) {
-		int r = set_rlimit(&p->rlimits[i], err);
+		int r = set_rlimit(s, &p->rlimits[i], err);
 
 		if (r < 0)
 			return r;
@@ -168,18 +208,47 @@ static int raise_ambient(uint64_t caps, struct err *err)
 	return 0;
 }
 
-static int load_seccomp(const struct plan_process *p, struct err *err)
+/*
+ * A filter that notifies gives a descriptor, which goes to the parent. Sending it must not be among
+ * what the filter holds up; proa-seccomp refuses such a profile.
+ */
+static int load_seccomp(struct stage *s, struct err *err)
 {
+	const struct plan_process *p = &s->plan.process;
 	struct sock_fprog prog = {
 		.len = (unsigned short)(p->seccomp_len / sizeof(struct sock_filter)),
 		.filter = (struct sock_filter *)p->seccomp,
 	};
+	uint32_t flags = p->seccomp_flags;
+	int fd, r;
 
 	if (!p->seccomp)
 		return 0;
-	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0)
-		return err_sys(err, errno, "load the seccomp filter");
-	return 0;
+	if (p->notify.listener)
+		flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
+	fd = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &prog);
+	if (fd < 0)
+		return err_sys(err, errno, "load the seccomp filter%s",
+			       errno == EINVAL && flags ? " (does this kernel know its flags?)"
+							: "");
+	if (!p->notify.listener)
+		return 0;
+	r = stage_report(s, STAGE_REPORT_SECCOMP, NULL, fd);
+	close(fd);
+	return r < 0 ? err_sys(err, -r, "hand over the seccomp notification") : 0;
+}
+
+/* Root of a user namespace with a single id may not set groups, and has none to give up. */
+static int set_groups(struct stage *s, struct err *err)
+{
+	if (setgroups(s->group_count, s->groups) == 0)
+		return 0;
+	if (errno == EPERM && (s->flags & STAGE_ROOTLESS) && s->group_count == 0)
+		return 0;
+	return err_sys(err, errno, "set the supplementary groups%s",
+		       errno == EPERM && (s->flags & STAGE_ROOTLESS)
+			       ? " (rootless: only with newgidmap)"
+			       : "");
 }
 
 static int set_ids(struct stage *s, struct err *err)
@@ -191,8 +260,8 @@ static int set_ids(struct stage *s, struct err *err)
 		if (s->uid && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode))
 			(void)!fchown(fd, s->uid, (gid_t)-1);
 	}
-	if (setgroups(s->group_count, s->groups) < 0)
-		return err_sys(err, errno, "set the supplementary groups");
+	if (set_groups(s, err) < 0)
+		return -err->errnum;
 	if (syscall(SYS_setresgid, s->gid, s->gid, s->gid) < 0)
 		return err_sys(err, errno, "become group %u", s->gid);
 	if (prctl(PR_SET_KEEPCAPS, 1) < 0 || syscall(SYS_setresuid, s->uid, s->uid, s->uid) < 0)
@@ -202,27 +271,30 @@ static int set_ids(struct stage *s, struct err *err)
 
 int stage_user_become(struct stage *s, struct err *err)
 {
-	const struct plan_process *p = &s->plan.process;
-	/* what proa itself lacks it cannot give; the rest of the plan's set is what was meant */
-	uint64_t have = own_permitted(), permitted = p->caps.permitted & have;
-	uint64_t admin = 1ull << CAP_SYS_ADMIN;
-	uint64_t setpcap = 1ull << CAP_SETPCAP;
-	int r = drop_bounding(p->caps.bounding, err);
+	uint64_t have = own_permitted();
+	int r = drop_bounding(s->plan.process.caps.bounding, err);
 
 	if (r == 0)
 		r = set_ids(s, err);
 	if (r < 0)
 		return r;
-	/* leaving root emptied the effective set: SYS_ADMIN is needed to load a filter without
-	 * no_new_privs, and inheritable bits need SETPCAP */
-	r = set_caps(have & (permitted | admin | setpcap), have, 0);
+	/*
+	 * Leaving root emptied the effective set. SYS_ADMIN is needed to load a filter without
+	 * no_new_privs, and inheritable bits need SETPCAP; hooks get what there is.
+	 */
+	r = set_caps(have, have, 0);
+	return r < 0 ? err_sys(err, -r, "keep capabilities over the change of user") : 0;
+}
+
+int stage_user_confine(struct stage *s, struct err *err)
+{
+	const struct plan_process *p = &s->plan.process;
+	/* what proa itself lacks it cannot give; the rest of the plan's set is what was meant */
+	uint64_t have = own_permitted(), permitted = p->caps.permitted & have;
+	int r = p->no_new_privs ? 0 : load_seccomp(s, err);
+
 	if (r < 0)
-		return err_sys(err, -r, "keep capabilities over the change of user");
-	if (!p->no_new_privs) {
-		r = load_seccomp(p, err);
-		if (r < 0)
-			return r;
-	}
+		return r;
 	/* a process that is not root keeps only what the plan calls ambient (as Docker: nothing) */
 	if (s->uid != 0)
 		r = set_caps(p->caps.ambient & permitted, p->caps.ambient & permitted,
@@ -231,13 +303,13 @@ int stage_user_become(struct stage *s, struct err *err)
 		r = set_caps(p->caps.effective & permitted, permitted, p->caps.inheritable & have);
 	if (r < 0)
 		return err_sys(err, -r, "set the capabilities");
-	r = raise_ambient(p->caps.ambient & permitted, err);
+	r = raise_ambient(p->caps.ambient & permitted & p->caps.inheritable, err);
 	if (r < 0)
 		return r;
 	if (p->no_new_privs) {
 		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 			return err_sys(err, errno, "set no_new_privs");
-		return load_seccomp(p, err);
+		return load_seccomp(s, err);
 	}
 	return 0;
 }

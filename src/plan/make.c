@@ -471,6 +471,7 @@ static int make_user_namespace(const struct plan_options *o, struct plan *p, str
 	*p->uid_map = (struct plan_idmap){ 0, o->subuid, PLAN_ID_COUNT };
 	*p->gid_map = (struct plan_idmap){ 0, o->subgid, PLAN_ID_COUNT };
 	p->uid_map_count = p->gid_map_count = 1;
+	p->map_sources = true;
 	p->namespaces |= PLAN_NS_USER;
 	return 0;
 }

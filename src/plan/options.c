@@ -75,7 +75,7 @@ static void finish_bind(struct plan_mount *m, bool recursive)
 {
 	m->kind = PLAN_MOUNT_BIND;
 	if (recursive)
-		m->flags |= PLAN_MOUNT_RECURSIVE;
+		m->flags |= PLAN_MOUNT_RECURSIVE | PLAN_MOUNT_PROPAGATION_RECURSIVE;
 	if (recursive && (m->attrs & MOUNT_ATTR_RDONLY))
 		m->flags |= PLAN_MOUNT_READ_ONLY_RECURSIVE;
 }

@@ -106,6 +106,7 @@ void plan_done(struct plan *p)
 	for (size_t i = 0; i < PLAN_HOOK_POINTS; i++)
 		hooks_done(&p->hooks[i]);
 	strv_free(p->annotations);
+	free(p->bundle);
 	free(p->memory_policy.nodes);
 	for (size_t i = 0; i < p->net_device_count; i++) {
 		free(p->net_devices[i].host_name);

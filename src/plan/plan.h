@@ -339,6 +339,7 @@ struct plan {
 	struct plan_resources resources;
 	struct plan_hooks hooks[PLAN_HOOK_POINTS];
 	char **annotations; /* "KEY=VALUE" */
+	char *bundle;	    /* directory of the config.json that the plan was made of, or NULL */
 	uint32_t personality;
 	bool has_personality;
 	struct plan_memory_policy memory_policy;

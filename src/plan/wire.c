@@ -461,6 +461,7 @@ static void plan(struct wire *w, struct plan *p)
 	for (size_t i = 0; i < PLAN_HOOK_POINTS; i++)
 		hooks(w, &p->hooks[i]);
 	strings(w, &p->annotations);
+	string(w, &p->bundle);
 	NUM(w, p->personality);
 	flag(w, &p->has_personality);
 	flag(w, &p->memory_policy.set);
