@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "store/store.h"
+#include "util/args.h"
 #include "util/err.h"
 
 struct cli {
@@ -26,43 +27,12 @@ int cli_store(struct cli *cli, struct store **ret, struct err *err);
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-enum cli_kind {
-	CLI_FLAG,   /* bool *: --flag, --flag=false */
-	CLI_STRING, /* const char **: the last one counts; points into argv */
-	CLI_LIST,   /* char ***: repeatable; strings are copies, free with strv_free() */
-	CLI_U32,    /* uint32_t * */
-	CLI_I64,    /* int64_t * */
-	CLI_BYTES,  /* uint64_t *: 512m, 1.5g */
-	CLI_CALL,   /* a function: int (*)(void *data, const char *value, struct err *) in .call */
-};
-
-struct cli_option {
-	char letter; /* 0: none */
-	const char *name;
-	enum cli_kind kind;
-	void *value;
-	const char *meta; /* name of the value in --help; NULL for flags */
-	const char *help;
-	int (*call)(void *data, const char *value, struct err *err);
-	bool hidden;
-};
-
-struct cli_usage {
-	const char *name;		  /* "run" */
-	const char *synopsis;		  /* "[OPTIONS] IMAGE [COMMAND] [ARG...]" */
-	const char *summary;		  /* one line */
-	const char *examples;		  /* lines shown under "Examples:", NULL: none */
-	const struct cli_option *options; /* ends with .name == NULL */
-	int min_args, max_args;		  /* -1: any number */
-	bool stop_at_first; /* what follows the first argument is not ours (run, exec) */
-};
-
 /*
- * Parses argv[1…]; the arguments that are no options end up in argv[0…*argc-1], argv[*argc] is
- * NULL. Returns -1 to go on; otherwise the exit code to return at once (0 after --help; 125 after
- * an error, which was printed with the nearest option's name).
+ * args_parse() of util/args.h for a command of proa: errors are printed, with where help is.
+ * Returns -1 to go on; otherwise the exit code to return at once (0 after --help, 125 after an
+ * error).
  */
-int cli_parse(const struct cli_usage *usage, int *argc, char **argv);
+int cli_parse(const struct args_usage *usage, int *argc, char **argv);
 
 /* Prints "proa: MESSAGE" to stderr and returns the exit code of the error. */
 int cli_fail(const struct err *err);

@@ -277,15 +277,15 @@ int cmd_compare(struct cli *cli, int argc, char **argv)
 	static struct compare c = { .runs = 5, .sides = { { .vm = false }, { .vm = true } } };
 	const char *html = NULL;
 	bool json = false;
-	const struct cli_option options[] = {
-		{ 0, "html", CLI_STRING, &html, "FILE", "Also write a page with plots", NULL,
+	const struct args_option options[] = {
+		{ 0, "html", ARGS_STRING, &html, "FILE", "Also write a page with plots", NULL,
 		  false },
-		{ 0, "json", CLI_FLAG, &json, NULL, "Print JSON", NULL, false },
-		{ 'n', "runs", CLI_U32, &c.runs, "N", "How often each way (default 5)", NULL,
+		{ 0, "json", ARGS_FLAG, &json, NULL, "Print JSON", NULL, false },
+		{ 'n', "runs", ARGS_U32, &c.runs, "N", "How often each way (default 5)", NULL,
 		  false },
 		{ 0 },
 	};
-	const struct cli_usage usage = {
+	const struct args_usage usage = {
 		.name = "compare",
 		.synopsis = "[OPTIONS] IMAGE [-- COMMAND [ARG...]]",
 		.summary = "Run an image as a container and as a machine, and show what the "

@@ -8,8 +8,8 @@
 int cmd_doctor(struct cli *cli, int argc, char **argv)
 {
 	static const char *const marks[] = { "ok", "slow", "MISSING" };
-	const struct cli_option options[] = { { 0 } };
-	const struct cli_usage usage = {
+	const struct args_option options[] = { { 0 } };
+	const struct args_usage usage = {
 		.name = "doctor",
 		.synopsis = "",
 		.summary = "Check this host and say what to install or change; "

@@ -11,22 +11,23 @@ int cmd_exec(struct cli *cli, int argc, char **argv)
 {
 	struct engine_exec e = { 0 };
 	char **env = NULL, **files = NULL;
-	const struct cli_option options[] = {
-		{ 'e', "env", CLI_LIST, &env, "NAME[=VALUE]", "Set an environment variable", NULL,
+	const struct args_option options[] = {
+		{ 'e', "env", ARGS_LIST, &env, "NAME[=VALUE]", "Set an environment variable", NULL,
 		  false },
-		{ 0, "env-file", CLI_LIST, &files, "FILE", "Read environment variables from a file",
+		{ 0, "env-file", ARGS_LIST, &files, "FILE",
+		  "Read environment variables from a file", NULL, false },
+		{ 'i', "interactive", ARGS_FLAG, &e.interactive, NULL, "Pass standard input on",
 		  NULL, false },
-		{ 'i', "interactive", CLI_FLAG, &e.interactive, NULL, "Pass standard input on",
-		  NULL, false },
-		{ 0, "privileged", CLI_FLAG, &e.privileged, NULL, "All capabilities", NULL, false },
-		{ 't', "tty", CLI_FLAG, &e.terminal, NULL, "Give it a terminal", NULL, false },
-		{ 'u', "user", CLI_STRING, &e.user, "USER[:GROUP]",
+		{ 0, "privileged", ARGS_FLAG, &e.privileged, NULL, "All capabilities", NULL,
+		  false },
+		{ 't', "tty", ARGS_FLAG, &e.terminal, NULL, "Give it a terminal", NULL, false },
+		{ 'u', "user", ARGS_STRING, &e.user, "USER[:GROUP]",
 		  "User and group, by name or number", NULL, false },
-		{ 'w', "workdir", CLI_STRING, &e.workdir, "PATH", "Working directory inside", NULL,
+		{ 'w', "workdir", ARGS_STRING, &e.workdir, "PATH", "Working directory inside", NULL,
 		  false },
 		{ 0 },
 	};
-	const struct cli_usage usage = {
+	const struct args_usage usage = {
 		.name = "exec",
 		.synopsis = "[OPTIONS] CONTAINER COMMAND [ARG...]",
 		.summary = "Run a further command in a running container or machine",

@@ -101,24 +101,24 @@ int cmd_history(struct cli *cli, int argc, char **argv)
 	};
 	struct history_options o = { .human = true };
 	struct cli_list list = { .columns = columns, .quiet_key = "ID" };
-	const struct cli_option options[] = {
-		{ 'H', "human", CLI_FLAG, &o.human, NULL,
+	const struct args_option options[] = {
+		{ 'H', "human", ARGS_FLAG, &o.human, NULL,
 		  "Sizes and times for people (--human=false)", NULL, false },
-		{ 'q', "quiet", CLI_FLAG, &list.quiet, NULL, "IDs only", NULL, false },
-		{ 0, "no-trunc", CLI_FLAG, &o.no_trunc, NULL, "Whole IDs and commands", NULL,
+		{ 'q', "quiet", ARGS_FLAG, &list.quiet, NULL, "IDs only", NULL, false },
+		{ 0, "no-trunc", ARGS_FLAG, &o.no_trunc, NULL, "Whole IDs and commands", NULL,
 		  false },
-		{ 0, "format", CLI_STRING, &list.format, "TEMPLATE", "Go template, table or json",
+		{ 0, "format", ARGS_STRING, &list.format, "TEMPLATE", "Go template, table or json",
 		  NULL, false },
-		{ 0, "json", CLI_FLAG, &list.json, NULL, "One JSON array", NULL, false },
+		{ 0, "json", ARGS_FLAG, &list.json, NULL, "One JSON array", NULL, false },
 		{ 0 },
 	};
-	const struct cli_usage usage = { .name = "history",
-					 .synopsis = "[OPTIONS] IMAGE",
-					 .summary = "Show how an image was made",
-					 .examples = "  proa history --no-trunc debian:12\n",
-					 .options = options,
-					 .min_args = 1,
-					 .max_args = 1 };
+	const struct args_usage usage = { .name = "history",
+					  .synopsis = "[OPTIONS] IMAGE",
+					  .summary = "Show how an image was made",
+					  .examples = "  proa history --no-trunc debian:12\n",
+					  .options = options,
+					  .min_args = 1,
+					  .max_args = 1 };
 	_cleanup_(store_image_done) struct store_image image = { 0 };
 	struct err err = ERR_INIT;
 	struct store *s;

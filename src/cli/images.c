@@ -159,25 +159,26 @@ int cmd_images(struct cli *cli, int argc, char **argv)
 	struct images o = { .now_s = (int64_t)time(NULL) };
 	struct cli_list list = { .quiet_key = "ID" };
 	bool digests = false;
-	const struct cli_option options[] = {
-		{ 'q', "quiet", CLI_FLAG, &list.quiet, NULL, "IDs only", NULL, false },
-		{ 0, "no-trunc", CLI_FLAG, &o.no_trunc, NULL, "Whole IDs", NULL, false },
-		{ 0, "digests", CLI_FLAG, &digests, NULL, "Show the manifests' digests", NULL,
+	const struct args_option options[] = {
+		{ 'q', "quiet", ARGS_FLAG, &list.quiet, NULL, "IDs only", NULL, false },
+		{ 0, "no-trunc", ARGS_FLAG, &o.no_trunc, NULL, "Whole IDs", NULL, false },
+		{ 0, "digests", ARGS_FLAG, &digests, NULL, "Show the manifests' digests", NULL,
 		  false },
-		{ 'f', "filter", CLI_LIST, &o.filters, "FILTER",
+		{ 'f', "filter", ARGS_LIST, &o.filters, "FILTER",
 		  "reference=PATTERN, label=KEY[=VALUE], dangling=true|false", NULL, false },
-		{ 0, "format", CLI_STRING, &list.format, "TEMPLATE", "Go template, table or json",
+		{ 0, "format", ARGS_STRING, &list.format, "TEMPLATE", "Go template, table or json",
 		  NULL, false },
-		{ 0, "json", CLI_FLAG, &list.json, NULL, "One JSON array", NULL, false },
+		{ 0, "json", ARGS_FLAG, &list.json, NULL, "One JSON array", NULL, false },
 		{ 0 },
 	};
-	const struct cli_usage usage = { .name = "images",
-					 .synopsis = "[OPTIONS] [NAME[:TAG]]",
-					 .summary = "List images",
-					 .examples = "  proa images --format '{{.ID}} {{.Size}}'\n",
-					 .options = options,
-					 .min_args = 0,
-					 .max_args = 1 };
+	const struct args_usage usage = { .name = "images",
+					  .synopsis = "[OPTIONS] [NAME[:TAG]]",
+					  .summary = "List images",
+					  .examples =
+						  "  proa images --format '{{.ID}} {{.Size}}'\n",
+					  .options = options,
+					  .min_args = 0,
+					  .max_args = 1 };
 	struct err err = ERR_INIT;
 	int code = cli_parse(&usage, &argc, argv), r;
 

@@ -30,20 +30,20 @@ int cmd_import(struct cli *cli, int argc, char **argv)
 	_cleanup_strv_ char **changes = NULL, **args = NULL;
 	const char *message = NULL, *platform = NULL;
 	bool quiet = false;
-	const struct cli_option options[] = {
-		{ 'c', "change", CLI_LIST, &changes, "INSTRUCTION",
+	const struct args_option options[] = {
+		{ 'c', "change", ARGS_LIST, &changes, "INSTRUCTION",
 		  "Dockerfile instruction for the configuration: CMD, ENTRYPOINT, ENV, EXPOSE, "
 		  "LABEL, "
 		  "ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR",
 		  NULL, false },
-		{ 'm', "message", CLI_STRING, &message, "TEXT", "Comment in the history", NULL,
+		{ 'm', "message", ARGS_STRING, &message, "TEXT", "Comment in the history", NULL,
 		  false },
-		{ 0, "platform", CLI_STRING, &platform, "OS/ARCH",
+		{ 0, "platform", ARGS_STRING, &platform, "OS/ARCH",
 		  "Platform of the files (this host's)", NULL, false },
-		{ 'q', "quiet", CLI_FLAG, &quiet, NULL, "No progress", NULL, false },
+		{ 'q', "quiet", ARGS_FLAG, &quiet, NULL, "No progress", NULL, false },
 		{ 0 },
 	};
-	const struct cli_usage usage = {
+	const struct args_usage usage = {
 		.name = "import",
 		.synopsis = "[OPTIONS] FILE|- [NAME]",
 		.summary = "Make an image from a tar of a root file system",

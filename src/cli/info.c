@@ -24,14 +24,14 @@ int cmd_info(struct cli *cli, int argc, char **argv)
 {
 	const char *format = NULL;
 	bool json = false;
-	const struct cli_option options[] = {
-		{ 'f', "format", CLI_STRING, &format, "TEMPLATE",
+	const struct args_option options[] = {
+		{ 'f', "format", ARGS_STRING, &format, "TEMPLATE",
 		  "Print each fact with a template (Topic, Name, State, Value, Advice)", NULL,
 		  false },
-		{ 0, "json", CLI_FLAG, &json, NULL, "Print a JSON array", NULL, false },
+		{ 0, "json", ARGS_FLAG, &json, NULL, "Print a JSON array", NULL, false },
 		{ 0 },
 	};
-	const struct cli_usage usage = {
+	const struct args_usage usage = {
 		.name = "info",
 		.synopsis = "[OPTIONS]",
 		.summary = "Show what this host can do",

@@ -104,13 +104,13 @@ static int find(struct store *s, const char *name, const char *type, json_t **re
 int cmd_inspect(struct cli *cli, int argc, char **argv)
 {
 	const char *format = NULL, *type = NULL;
-	const struct cli_option options[] = {
-		{ 'f', "format", CLI_STRING, &format, "TEMPLATE",
+	const struct args_option options[] = {
+		{ 'f', "format", ARGS_STRING, &format, "TEMPLATE",
 		  "Print with a template, such as {{.State.Pid}}", NULL, false },
-		{ 0, "type", CLI_STRING, &type, "TYPE", "container or image", NULL, false },
+		{ 0, "type", ARGS_STRING, &type, "TYPE", "container or image", NULL, false },
 		{ 0 },
 	};
-	const struct cli_usage usage = {
+	const struct args_usage usage = {
 		.name = "inspect",
 		.synopsis = "[OPTIONS] NAME [NAME...]",
 		.summary = "Show everything about an image, container or machine",

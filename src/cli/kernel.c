@@ -10,7 +10,7 @@
 #include "util/str.h"
 #include "vm/kernel.h"
 
-static const struct cli_option no_options[] = { { 0 } };
+static const struct args_option no_options[] = { { 0 } };
 
 static void show_progress(const char *line)
 {
@@ -19,7 +19,7 @@ static void show_progress(const char *line)
 
 static int kernel_pull(struct cli *cli, int argc, char **argv)
 {
-	const struct cli_usage usage = {
+	const struct args_usage usage = {
 		.name = "kernel pull",
 		.synopsis = "",
 		.summary = "Download this Debian's cloud kernel with apt-get, for machines to boot",
@@ -44,14 +44,14 @@ static int kernel_pull(struct cli *cli, int argc, char **argv)
 static int kernel_import(struct cli *cli, int argc, char **argv)
 {
 	struct vm_kernel_import what = { 0 };
-	const struct cli_option options[] = {
-		{ 0, "modules", CLI_STRING, &what.modules, "DIR",
+	const struct args_option options[] = {
+		{ 0, "modules", ARGS_STRING, &what.modules, "DIR",
 		  "Its modules, as in /lib/modules/VERSION (a .deb has them)", NULL, false },
-		{ 0, "name", CLI_STRING, &what.name, "NAME", "Its name; its version if not given",
+		{ 0, "name", ARGS_STRING, &what.name, "NAME", "Its name; its version if not given",
 		  NULL, false },
 		{ 0 },
 	};
-	const struct cli_usage usage = {
+	const struct args_usage usage = {
 		.name = "kernel import",
 		.synopsis = "[OPTIONS] FILE",
 		.summary =
@@ -112,20 +112,20 @@ static int kernel_ls(struct cli *cli, int argc, char **argv)
 		{ "SIZE", "Size" }, { "DEFAULT", "Default" }, { NULL, NULL },
 	};
 	struct cli_list list = { .columns = columns, .quiet_key = "Name" };
-	const struct cli_option options[] = {
-		{ 'q', "quiet", CLI_FLAG, &list.quiet, NULL, "Names only", NULL, false },
-		{ 0, "format", CLI_STRING, &list.format, "TEMPLATE",
+	const struct args_option options[] = {
+		{ 'q', "quiet", ARGS_FLAG, &list.quiet, NULL, "Names only", NULL, false },
+		{ 0, "format", ARGS_STRING, &list.format, "TEMPLATE",
 		  "Go template, table …, or json", NULL, false },
-		{ 0, "json", CLI_FLAG, &list.json, NULL, "One JSON array, with sizes in bytes",
+		{ 0, "json", ARGS_FLAG, &list.json, NULL, "One JSON array, with sizes in bytes",
 		  NULL, false },
 		{ 0 },
 	};
-	const struct cli_usage usage = { .name = "kernel ls",
-					 .synopsis = "[OPTIONS]",
-					 .summary = "List the kernels that machines can boot",
-					 .examples = "  proa kernel ls --format '{{.Name}}'\n",
-					 .options = options,
-					 .max_args = 0 };
+	const struct args_usage usage = { .name = "kernel ls",
+					  .synopsis = "[OPTIONS]",
+					  .summary = "List the kernels that machines can boot",
+					  .examples = "  proa kernel ls --format '{{.Name}}'\n",
+					  .options = options,
+					  .max_args = 0 };
 	_cleanup_json_ json_t *kernels = NULL, *rows = NULL;
 	struct err err = ERR_INIT;
 	struct store *store;
@@ -142,13 +142,13 @@ static int kernel_ls(struct cli *cli, int argc, char **argv)
 
 static int kernel_rm(struct cli *cli, int argc, char **argv)
 {
-	const struct cli_usage usage = { .name = "kernel rm",
-					 .synopsis = "NAME [NAME...]",
-					 .summary = "Remove kernels from the store",
-					 .examples = "  proa kernel rm 6.1.0-56-cloud-amd64\n",
-					 .options = no_options,
-					 .min_args = 1,
-					 .max_args = -1 };
+	const struct args_usage usage = { .name = "kernel rm",
+					  .synopsis = "NAME [NAME...]",
+					  .summary = "Remove kernels from the store",
+					  .examples = "  proa kernel rm 6.1.0-56-cloud-amd64\n",
+					  .options = no_options,
+					  .min_args = 1,
+					  .max_args = -1 };
 	struct err err = ERR_INIT;
 	struct store *store;
 	int code = cli_parse(&usage, &argc, argv), failed = 0;
@@ -169,7 +169,7 @@ static int kernel_rm(struct cli *cli, int argc, char **argv)
 
 static int kernel_default(struct cli *cli, int argc, char **argv)
 {
-	const struct cli_usage usage = {
+	const struct args_usage usage = {
 		.name = "kernel default",
 		.synopsis = "NAME",
 		.summary = "Choose the kernel that machines boot unless --kernel says otherwise",

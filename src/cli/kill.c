@@ -24,12 +24,12 @@ static int set_signal(void *data, const char *value, struct err *err)
 int cmd_kill(struct cli *cli, int argc, char **argv)
 {
 	int signo = SIGKILL;
-	const struct cli_option options[] = {
-		{ 's', "signal", CLI_CALL, &signo, "SIGNAL", "Which signal (default KILL)",
+	const struct args_option options[] = {
+		{ 's', "signal", ARGS_CALL, &signo, "SIGNAL", "Which signal (default KILL)",
 		  set_signal, false },
 		{ 0 },
 	};
-	const struct cli_usage usage = {
+	const struct args_usage usage = {
 		.name = "kill",
 		.synopsis = "[OPTIONS] CONTAINER [CONTAINER...]",
 		.summary = "Send a signal to the first process of containers and machines",

@@ -9,13 +9,13 @@ int cmd_load(struct cli *cli, int argc, char **argv)
 {
 	const char *input = NULL;
 	bool quiet = false;
-	const struct cli_option options[] = {
-		{ 'i', "input", CLI_STRING, &input, "FILE",
+	const struct args_option options[] = {
+		{ 'i', "input", ARGS_STRING, &input, "FILE",
 		  "Archive or directory (standard input otherwise)", NULL, false },
-		{ 'q', "quiet", CLI_FLAG, &quiet, NULL, "No progress", NULL, false },
+		{ 'q', "quiet", ARGS_FLAG, &quiet, NULL, "No progress", NULL, false },
 		{ 0 },
 	};
-	const struct cli_usage usage = {
+	const struct args_usage usage = {
 		.name = "load",
 		.synopsis = "[OPTIONS] [FILE]",
 		.summary = "Load images from an archive (docker save, oci-archive; also "

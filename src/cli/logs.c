@@ -55,25 +55,25 @@ int cmd_logs(struct cli *cli, int argc, char **argv)
 {
 	struct log_reading o = { .tail = -1, .alive = still_runs };
 	const char *tail = "all";
-	const struct cli_option options[] = {
-		{ 'f', "follow", CLI_FLAG, &o.follow, NULL, "Go on printing until it ends", NULL,
+	const struct args_option options[] = {
+		{ 'f', "follow", ARGS_FLAG, &o.follow, NULL, "Go on printing until it ends", NULL,
 		  false },
-		{ 0, "since", CLI_CALL, &o.since_s, "TIME", "From this time on", set_time, false },
-		{ 'n', "tail", CLI_STRING, &tail, "N", "Only the last N lines (default all)", NULL,
+		{ 0, "since", ARGS_CALL, &o.since_s, "TIME", "From this time on", set_time, false },
+		{ 'n', "tail", ARGS_STRING, &tail, "N", "Only the last N lines (default all)", NULL,
 		  false },
-		{ 't', "timestamps", CLI_FLAG, &o.timestamps, NULL,
+		{ 't', "timestamps", ARGS_FLAG, &o.timestamps, NULL,
 		  "Print when each line was written", NULL, false },
-		{ 0, "until", CLI_CALL, &o.until_s, "TIME", "Up to this time", set_time, false },
+		{ 0, "until", ARGS_CALL, &o.until_s, "TIME", "Up to this time", set_time, false },
 		{ 0 },
 	};
-	const struct cli_usage usage = { .name = "logs",
-					 .synopsis = "[OPTIONS] CONTAINER",
-					 .summary = "Show what a container or machine has printed",
-					 .examples =
-						 "  proa logs web\n  proa logs -f --tail 10 web\n",
-					 .options = options,
-					 .min_args = 1,
-					 .max_args = 1 };
+	const struct args_usage usage = { .name = "logs",
+					  .synopsis = "[OPTIONS] CONTAINER",
+					  .summary = "Show what a container or machine has printed",
+					  .examples =
+						  "  proa logs web\n  proa logs -f --tail 10 web\n",
+					  .options = options,
+					  .min_args = 1,
+					  .max_args = 1 };
 	struct container c = { 0 };
 	struct err err = ERR_INIT;
 	struct follow f;

@@ -149,18 +149,18 @@ int cmd_ps(struct cli *cli, int argc, char **argv)
 	struct cli_list list = { .columns = columns, .quiet_key = "ID" };
 	bool all = false, whole = false;
 	char **filters = NULL;
-	const struct cli_option options[] = {
-		{ 'a', "all", CLI_FLAG, &all, NULL, "Also those that have ended", NULL, false },
-		{ 'f', "filter", CLI_LIST, &filters, "KEY=VALUE",
+	const struct args_option options[] = {
+		{ 'a', "all", ARGS_FLAG, &all, NULL, "Also those that have ended", NULL, false },
+		{ 'f', "filter", ARGS_LIST, &filters, "KEY=VALUE",
 		  "Only those with this name, id, status, label or isolation", NULL, false },
-		{ 0, "format", CLI_STRING, &list.format, "TEMPLATE",
+		{ 0, "format", ARGS_STRING, &list.format, "TEMPLATE",
 		  "Print with a template, or \"json\"", NULL, false },
-		{ 0, "json", CLI_FLAG, &list.json, NULL, "Print a JSON array", NULL, false },
-		{ 0, "no-trunc", CLI_FLAG, &whole, NULL, "Do not shorten", NULL, false },
-		{ 'q', "quiet", CLI_FLAG, &list.quiet, NULL, "Print IDs only", NULL, false },
+		{ 0, "json", ARGS_FLAG, &list.json, NULL, "Print a JSON array", NULL, false },
+		{ 0, "no-trunc", ARGS_FLAG, &whole, NULL, "Do not shorten", NULL, false },
+		{ 'q', "quiet", ARGS_FLAG, &list.quiet, NULL, "Print IDs only", NULL, false },
 		{ 0 },
 	};
-	const struct cli_usage usage = {
+	const struct args_usage usage = {
 		.name = "ps",
 		.synopsis = "[OPTIONS]",
 		.summary = "List containers and machines",

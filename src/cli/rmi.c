@@ -23,19 +23,19 @@ static void print_removal(const struct store_removal *r)
 int cmd_rmi(struct cli *cli, int argc, char **argv)
 {
 	bool force = false;
-	const struct cli_option options[] = {
-		{ 'f', "force", CLI_FLAG, &force, NULL,
+	const struct args_option options[] = {
+		{ 'f', "force", ARGS_FLAG, &force, NULL,
 		  "Also with several names; and the names of an image that a container uses", NULL,
 		  false },
 		{ 0 },
 	};
-	const struct cli_usage usage = { .name = "rmi",
-					 .synopsis = "[OPTIONS] IMAGE [IMAGE...]",
-					 .summary = "Remove images, or one of an image's names",
-					 .examples = "  proa rmi debian:12\n",
-					 .options = options,
-					 .min_args = 1,
-					 .max_args = -1 };
+	const struct args_usage usage = { .name = "rmi",
+					  .synopsis = "[OPTIONS] IMAGE [IMAGE...]",
+					  .summary = "Remove images, or one of an image's names",
+					  .examples = "  proa rmi debian:12\n",
+					  .options = options,
+					  .min_args = 1,
+					  .max_args = -1 };
 	struct err err = ERR_INIT;
 	struct store *s;
 	int code = cli_parse(&usage, &argc, argv);

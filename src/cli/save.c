@@ -9,16 +9,16 @@ int cmd_save(struct cli *cli, int argc, char **argv)
 {
 	const char *output = NULL, *format = NULL;
 	bool quiet = false;
-	const struct cli_option options[] = {
-		{ 'o', "output", CLI_STRING, &output, "FILE", "Write there, not to standard output",
-		  NULL, false },
-		{ 0, "format", CLI_STRING, &format, "FORMAT",
+	const struct args_option options[] = {
+		{ 'o', "output", ARGS_STRING, &output, "FILE",
+		  "Write there, not to standard output", NULL, false },
+		{ 0, "format", ARGS_STRING, &format, "FORMAT",
 		  "docker-archive (default: what docker save writes), oci-archive or oci-dir", NULL,
 		  false },
-		{ 'q', "quiet", CLI_FLAG, &quiet, NULL, "No progress", NULL, false },
+		{ 'q', "quiet", ARGS_FLAG, &quiet, NULL, "No progress", NULL, false },
 		{ 0 },
 	};
-	const struct cli_usage usage = {
+	const struct args_usage usage = {
 		.name = "save",
 		.synopsis = "[OPTIONS] IMAGE [IMAGE...]",
 		.summary =

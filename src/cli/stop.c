@@ -11,12 +11,12 @@ static int stop_one(struct store *s, const struct container *c, void *data, stru
 int cmd_stop(struct cli *cli, int argc, char **argv)
 {
 	uint32_t timeout_s = 10;
-	const struct cli_option options[] = {
-		{ 't', "time", CLI_U32, &timeout_s, "SECONDS",
+	const struct args_option options[] = {
+		{ 't', "time", ARGS_U32, &timeout_s, "SECONDS",
 		  "Kill it after this long (default 10)", NULL, false },
 		{ 0 },
 	};
-	const struct cli_usage usage = {
+	const struct args_usage usage = {
 		.name = "stop",
 		.synopsis = "[OPTIONS] CONTAINER [CONTAINER...]",
 		.summary = "Stop containers and machines: their stop signal, then a kill",

@@ -5,14 +5,14 @@
 
 int cmd_tag(struct cli *cli, int argc, char **argv)
 {
-	const struct cli_option options[] = { { 0 } };
-	const struct cli_usage usage = { .name = "tag",
-					 .synopsis = "IMAGE NAME[:TAG]",
-					 .summary = "Give an image a further name",
-					 .examples = "  proa tag debian:12 localhost/base:1\n",
-					 .options = options,
-					 .min_args = 2,
-					 .max_args = 2 };
+	const struct args_option options[] = { { 0 } };
+	const struct args_usage usage = { .name = "tag",
+					  .synopsis = "IMAGE NAME[:TAG]",
+					  .summary = "Give an image a further name",
+					  .examples = "  proa tag debian:12 localhost/base:1\n",
+					  .options = options,
+					  .min_args = 2,
+					  .max_args = 2 };
 	struct err err = ERR_INIT;
 	struct store *s;
 	int code = cli_parse(&usage, &argc, argv), r;
