@@ -60,6 +60,7 @@ struct plan_process {
 	char *user; /* "", "uid", "name", "uid:gid", "name:group": looked up in the root's files */
 	char **groups; /* further groups (--group-add), names or numbers */
 	struct plan_caps caps;
+	bool has_caps; /* a process.json named them; not kept */
 	bool no_new_privs;
 	bool terminal;
 	uint16_t rows, cols; /* of the terminal, 0: unknown */
@@ -134,7 +135,6 @@ struct plan_mount {
 	uint64_t attrs; /* what is set on the mount itself */
 	uint64_t attrs_clear;	       /* and what is taken away ("rw", "exec", "dev", …) */
 	struct plan_mount_attrs below; /* on it and on all mounts below it ("rro", "rnosuid", …) */
-	uint32_t sb_flags; /* MS_SYNCHRONOUS, MS_DIRSYNC, MS_LAZYTIME, …: of the file system itself
 			    */
 	char **options;	   /* file-system options, "size=65536k" */
 	struct plan_idmap *uid_map, *gid_map; /* of this mount only */

@@ -234,7 +234,6 @@ static void mounts(struct wire *w, struct plan *p)
 		NUM(w, m->attrs_clear);
 		NUM(w, m->below.set);
 		NUM(w, m->below.clear);
-		NUM(w, m->sb_flags);
 		strings(w, &m->options);
 		idmap(w, &m->uid_map, &m->uid_map_count);
 		idmap(w, &m->gid_map, &m->gid_map_count);

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making a container of a bundle: what create, run and restore have in common. */
+#ifndef PROA_RUNTIME_CREATE_H
+#define PROA_RUNTIME_CREATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "runtime/config.h"
+#include "runtime/state.h"
+
+struct err;
+struct runtime;
+
+struct create_options {
+	const char *bundle; /* NULL: the working directory */
+	const char *pid_file, *console_socket;
+	uint32_t preserve_fds;
+	bool no_pivot, no_new_keyring, no_subreaper;
+	bool start;  /* go on to the command at once (run) */
+	bool detach; /* of run: do not stay for its end */
+	bool keep;   /* of run: do not delete it afterwards */
+};
+
+struct created {
+	struct config config;
+	struct state state;
+	int pidfd;
+	int terminal; /* master side, if nobody else got it; else -1 */
+};
+
+/*
+ * Makes the container @id. On success its process waits for start, or with @o->start runs the
+ * command. On failure nothing is left of it. The caller frees *@ret (created_done()), which ends
+ * nothing.
+ */
+int create_container(const struct runtime *rt, const char *id, const struct create_options *o,
+		     struct created *ret, struct err *err);
+void created_done(struct created *c);
+
+/* The options that create and run share; @o must outlive the table. */
+#define CREATE_OPTIONS(o)                                                                          \
+	{ 'b', "bundle", ARGS_STRING, &(o).bundle, "DIR", "Directory of config.json" },            \
+		{ 0, "pid-file", ARGS_STRING, &(o).pid_file, "FILE", "Write the process ID to FILE" }, \
+		{ 0, "console-socket", ARGS_STRING, &(o).console_socket, "PATH",                    \
+		  "Unix socket that gets the terminal" },                                           \
+		{ 0, "preserve-fds", ARGS_U32, &(o).preserve_fds, "N",                              \
+		  "Pass descriptors 3 to 3+N-1 on" },                                               \
+		{ 0, "no-pivot", ARGS_FLAG, &(o).no_pivot, NULL, "Use chroot instead of pivot_root" }, \
+	{                                                                                          \
+		0, "no-new-keyring", ARGS_FLAG, &(o).no_new_keyring, NULL,                         \
+			"Keep the session keyring of the caller"                                   \
+	}
+
+/* cgroups.c: where its cgroup is and who makes it. */
+struct cgroup_choice {
+	const struct cgroup_ops *ops; /* NULL: none */
+	char *path, *scope;
+	int hold_fd; /* systemd: closing it lets the scope's helper go */
+};
+int cgroups_make(const struct runtime *rt, struct config *c, struct cgroup_choice *ret,
+		 struct err *err);
+/* After the clone: the helper is not needed any more. */
+void cgroups_release(struct cgroup_choice *g);
+/* Removes the group; absent is success. */
+int cgroups_remove(const struct state *s, struct err *err);
+
+/* seccomp.c: compiles the profile into the plan, by way of a cache. */
+int seccomp_prepare(const struct runtime *rt, struct config *c, struct err *err);
+/* Hands a notification descriptor to the listener (config-linux.md, "Container Process State"). */
+int seccomp_notify(const struct plan_process *p, const struct state *s, pid_t pid,
+		   enum state_status status, int fd, struct err *err);
+
+/* hooks.c: the hooks that run outside. */
+int hooks_run(const struct plan *plan, enum plan_hook_point point, const struct state *s,
+	      enum state_status status, struct err *err);
+/* poststop: their failure is a warning. */
+void hooks_run_poststop(const struct runtime *rt, const struct plan *plan, const struct state *s);
+
+/* console.c: sends the terminal's master to who listens on @path. */
+int console_send(const char *path, int master, struct err *err);
+/*
+ * Stays with a process in the foreground: passes its terminal (-1: none) and signals through, until
+ * it ends. Its exit code as a shell tells it, or -errno.
+ */
+int console_stay(int pidfd, pid_t pid, int terminal, struct err *err);
+/* Blocks the signals that console_stay() passes on; call before the process is there. */
+void console_block_signals(void);
+
+/* netdev.c: moves the plan's interfaces into the network namespace of @pid. */
+int netdev_move(const struct plan *plan, pid_t pid, struct err *err);
+
+/* rdt.c: puts @pid into the plan's resctrl class below @mount ("/sys/fs/resctrl"). */
+int rdt_join(const struct plan *plan, const char *mount, pid_t pid, struct err *err);
+void rdt_remove(const struct plan *plan, const char *mount);
+
+/* destroy.c: ends what is left of a container and removes all of it; poststop hooks run. */
+int destroy(const struct runtime *rt, const struct state *s, struct err *err);
+
+/* machine.c: the same for a bundle that is a machine; see create_container(). */
+struct launch_spec;
+struct launch;
+int machine_launch(const struct launch_spec *spec, const struct state *s, struct launch *ret,
+		   struct err *err);
+
+/* Waits for the next report of a stage, at most until it ends. See launch_next(). */
+enum launch_event runtime_next_report(int sync_fd, int *ret_fd, struct err *err);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is left of a container whose first process has ended, or is to end now. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include "container/cgroup.h"
+#include "runtime/create.h"
+#include "runtime/runtime.h"
+#include "util/err.h"
+#include "util/linux.h"
+#include "util/mem.h"
+
+#define RESCTRL	    "/sys/fs/resctrl"
+#define END_WAIT_MS 10000
+
+/* Its end takes a frozen group's processes only when it is thawed (v1). */
+static void end_first_process(const struct state *s)
+{
+	_cleanup_close_ int fd = state_process(s);
+	const struct cgroup_ops *cgroups = s->cgroup ? cgroup_detect() : NULL;
+	struct pollfd ended = { .fd = fd, .events = POLLIN };
+
+	if (fd < 0)
+		return;
+	(void)sys_pidfd_send_signal(fd, SIGKILL);
+	if (cgroups && cgroups->is_frozen(s->cgroup) > 0)
+		(void)cgroups->freeze(s->cgroup, false, NULL);
+	(void)poll(&ended, 1, END_WAIT_MS);
+}
+
+int destroy(const struct runtime *rt, const struct state *s, struct err *err)
+{
+	const struct cgroup_ops *cgroups = s->cgroup ? cgroup_detect() : NULL;
+	struct plan plan = { 0 };
+	bool have_plan = state_read_plan(s, &plan, NULL) == 0;
+	int r = 0;
+
+	end_first_process(s);
+	/* without a pid namespace of its own the others go on, and with one they may hang in the
+	 * kernel a moment longer */
+	if (cgroups && !s->own_pids)
+		(void)cgroups->kill(s->cgroup, SIGKILL, NULL);
+	r = cgroups_remove(s, err);
+	if (r < 0)
+		runtime_warning(rt, "%s", err->msg);
+	if (have_plan && plan.rdt.set)
+		rdt_remove(&plan, RESCTRL);
+	err_clear(err);
+	r = state_remove(rt, s->id, err);
+	if (have_plan && s->pid)
+		hooks_run_poststop(rt, &plan, s);
+	plan_done(&plan);
+	return r;
+}
