@@ -127,7 +127,7 @@ static _Noreturn void child_main(const struct launch_spec *spec, int stage, int 
 	if (!spec->exec)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* while the host's paths are still in sight */
-	e = spec->cgroups ? spec->cgroups->join(spec->id) : 0;
+	e = spec->cgroups ? spec->cgroups->join(spec->cgroup) : 0;
 	if (e < 0) {
 		err_sys(&r.err, -e, "join the container's cgroups");
 		goto fail;
@@ -179,7 +179,7 @@ static int enter_pid_namespace(const struct launch_spec *spec, int *ret_own, str
 static int clone_child(const struct launch_spec *spec, int stage, int sync, struct launch *ret,
 		       struct err *err)
 {
-	_cleanup_close_ int cgroup = spec->cgroups ? spec->cgroups->open(spec->id) : -EBADF;
+	_cleanup_close_ int cgroup = spec->cgroups ? spec->cgroups->open(spec->cgroup) : -EBADF;
 	_cleanup_close_ int own_pid_ns = -EBADF;
 	int join = spec->exec ? joined_namespaces(spec->plan) : 0, pidfd = -EBADF, pid, errnum;
 	struct clone_args args = {

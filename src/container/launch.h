@@ -17,7 +17,7 @@ struct launch_spec {
 	const struct plan *plan;	  /* the container's */
 	const struct plan_process *exec;  /* a further process in it; NULL: its first one */
 	const char *stage;		  /* path of proa-init */
-	const char *id;			  /* name of the cgroup */
+	const char *cgroup;		  /* its path (container/cgroup.h) */
 	const struct cgroup_ops *cgroups; /* NULL: none is joined */
 	int target_pidfd;		  /* exec: the container's first process; else -1 */
 	int stdio[3];			  /* the child's ends; all -1 with a terminal */

@@ -201,6 +201,7 @@ struct plan_resources {
 	uint64_t memory_bytes;
 	uint64_t memory_reservation_bytes;
 	uint64_t memory_swap_bytes; /* memory and swap together */
+	bool memory_swap_default;   /* it was not asked for: left out where swap is not counted */
 	uint64_t kernel_tcp_bytes;
 	uint64_t swappiness; /* 0…100 */
 	bool has_swappiness;
