@@ -45,11 +45,24 @@ static bool is_complete(const char *wanted, const char *have, const char *root)
 	return true;
 }
 
+/*
+ * Passing a controller on from a group with processes is for the root alone. With some controllers
+ * the kernel lets us, and makes the group a threaded one, whose children then take no processes.
+ */
+static bool has_internal_processes(const char *dir)
+{
+	char file[CGROUP_DIR_MAX];
+
+	return cgroup_join_path(file, dir, "cgroup.type", NULL) && access(file, F_OK) == 0 &&
+	       cgroup_has_processes(dir);
+}
+
 static void enable_in(const char *dir, const char *wanted)
 {
 	char file[CGROUP_DIR_MAX], word[32];
 
-	if (!cgroup_join_path(file, dir, "cgroup.subtree_control", NULL))
+	if (!cgroup_join_path(file, dir, "cgroup.subtree_control", NULL) ||
+	    has_internal_processes(dir))
 		return;
 	/* one by one: a single one that cannot be had would fail all of them */
 	for (const char *w = wanted; *w; w += strcspn(w, " "), w += strspn(w, " ")) {
