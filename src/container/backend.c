@@ -46,6 +46,8 @@ struct container_process {
 	const struct process_events *events;
 	bool is_exec, terminal;
 	const struct cgroup_ops *cgroups;
+	const char *cgroup; /* its path */
+	char cgroup_buf[CGROUP_DEFAULT_MAX];
 	struct launch launch;
 	struct loop_watch sync_watch, pid_watch, stdin_watch;
 	struct output outputs[2];
@@ -190,7 +192,7 @@ static void note_out_of_memory(struct container_process *p)
 	char limit[16];
 
 	if (p->is_exec || p->why.errnum || p->code != 128 + SIGKILL || !p->cgroups ||
-	    !p->plan->resources.memory_bytes || !p->cgroups->oom_kills(p->inst->id))
+	    !p->plan->resources.memory_bytes || !p->cgroups->oom_kills(p->cgroup))
 		return;
 	err_exit(&p->why, ENOMEM, p->code,
 		 "killed: it needed more memory than its limit of %s (-m)",
@@ -205,7 +207,7 @@ static void finish_if_over(struct container_process *p)
 	p->ending = true;
 	note_out_of_memory(p);
 	if (!p->is_exec && p->cgroups)
-		(void)p->cgroups->remove(p->inst->id, NULL);
+		(void)p->cgroups->remove(p->cgroup, NULL);
 	/* may free p */
 	p->events->exited(p->events->data, p->why.errnum ? p->why.exit_code : p->code,
 			  p->why.errnum ? &p->why : NULL);
@@ -296,7 +298,7 @@ static void process_free(struct process *base)
 		sys_pidfd_send_signal(p->launch.pidfd, SIGKILL);
 		waitpid(p->launch.pid, NULL, 0);
 		if (p->cgroups)
-			(void)p->cgroups->remove(p->inst->id, NULL);
+			(void)p->cgroups->remove(p->cgroup, NULL);
 	}
 	loop_remove(p->loop, &p->sync_watch);
 	loop_remove(p->loop, &p->pid_watch);
@@ -333,6 +335,7 @@ static struct container_process *process_new(struct loop *loop, const struct pla
 	p->plan = plan;
 	p->inst = inst;
 	p->events = events;
+	p->cgroup = cgroup_path_or_default(plan->cgroup, inst->id, p->cgroup_buf);
 	p->launch.pidfd = p->launch.sync_fd = -EBADF;
 	p->stdin_watch =
 		(struct loop_watch){ .fd = -EBADF, .events = EPOLLOUT, .call = stdin_ready };
@@ -434,7 +437,6 @@ static int container_run(struct loop *loop, const struct plan *plan, const struc
 	struct container_process *p = process_new(loop, plan, inst, events);
 	struct launch_spec spec = { .plan = plan,
 				    .stage = inst->stage,
-				    .cgroup = inst->id,
 				    .cgroups = cgroup_detect(),
 				    .target_pidfd = -EBADF };
 	int r = 0;
@@ -442,15 +444,20 @@ static int container_run(struct loop *loop, const struct plan *plan, const struc
 	if (!p)
 		return err_set(err, ENOMEM, "out of memory");
 	p->cgroups = spec.cgroups;
+	spec.cgroup = p->cgroup;
 	if (spec.cgroups)
-		r = spec.cgroups->create(inst->id, &plan->resources, err);
+		r = spec.cgroups->create(p->cgroup, &plan->resources, err);
 	if (r < 0) {
 		process_free(&p->base);
 		return r;
 	}
 	r = process_start(p, &spec, &plan->process, ret, err);
-	if (r < 0 && spec.cgroups)
-		(void)spec.cgroups->remove(inst->id, NULL);
+	if (r < 0 && spec.cgroups) {
+		char buf[CGROUP_DEFAULT_MAX]; /* p is gone */
+
+		(void)spec.cgroups->remove(cgroup_path_or_default(plan->cgroup, inst->id, buf),
+					   NULL);
+	}
 	return r;
 }
 
@@ -463,7 +470,6 @@ static int container_exec(struct loop *loop, const struct plan *plan, const stru
 	struct launch_spec spec = { .plan = plan,
 				    .exec = what,
 				    .stage = inst->stage,
-				    .cgroup = inst->id,
 				    .cgroups = cgroup_detect(),
 				    .target_pidfd = target };
 
@@ -473,6 +479,7 @@ static int container_exec(struct loop *loop, const struct plan *plan, const stru
 	if (!p)
 		return err_set(err, ENOMEM, "out of memory");
 	p->is_exec = true;
+	spec.cgroup = p->cgroup;
 	return process_start(p, &spec, what, ret, err);
 }
 
@@ -492,11 +499,12 @@ static int container_cleanup(const struct instance *inst, struct err *err)
 	const struct cgroup_ops *cgroups = cgroup_detect();
 	_cleanup_close_ int fd = proc_open(inst->pid, inst->pid_start);
 	struct pollfd wait_for = { .fd = fd, .events = POLLIN };
+	char buf[CGROUP_DEFAULT_MAX];
 
 	/* the owner's death kills it (PDEATHSIG); should it still live, then now */
 	if (fd >= 0 && sys_pidfd_send_signal(fd, SIGKILL) == 0)
 		(void)poll(&wait_for, 1, 5000);
-	return cgroups ? cgroups->remove(inst->id, err) : 0;
+	return cgroups ? cgroups->remove(cgroup_path_or_default(NULL, inst->id, buf), err) : 0;
 }
 
 const struct backend_ops container_backend = {

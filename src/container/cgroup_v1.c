@@ -2,255 +2,332 @@
 /*
  * cgroup v1: a directory "proa/ID" in each controller's own hierarchy.
  *
- * The cost to know about: moving another process (a write to cgroup.procs) takes a global lock that
- * waits for an RCU grace period, some 10 ms. A thread that moves itself (a "0" written to `tasks`)
- * does not need that lock (cgroup_procs_write_start() in the kernel), so the child moves itself.
+ * This is on the way of every start, eight hierarchies wide, so it is counted in system calls: a
+ * hierarchy that has no limit to set costs one mkdir, and parents are only looked at when that
+ * fails. New groups of cpuset are empty and take no process; "cgroup.clone_children", set in the
+ * parents that we make, lets the kernel fill them, which also spares a rebuild of the scheduler's
+ * domains.
+ *
+ * The other cost to know about: moving another process (a write to cgroup.procs) takes a global
+ * lock that waits for an RCU grace period, some 10 ms. A thread that moves itself (a "0" written to
+ * `tasks`) does not need that lock (cgroup_procs_write_start() in the kernel), so the child moves
+ * itself.
+ *
+ * Huge pages may be the business of a v2 hierarchy beside v1 (hybrid). A group is made there only
+ * for such a limit; open() gives it to the clone.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include "container/cgroup.h"
+#include "container/cgroup_internal.h"
 #include "plan/plan.h"
 #include "util/err.h"
 #include "util/io.h"
 #include "util/mem.h"
-#include "util/str.h"
 
 const char *const cgroup_v1_controllers[] = { "cpu",	 "cpuacct", "cpuset", "memory", "devices",
 					      "freezer", "blkio",   "pids",   NULL };
 
-/* Opens the controller's hierarchy; -ENOENT when this kernel has none. */
-static int open_hierarchy(const char *controller)
-{
-	char path[64];
-	int fd;
+#define BASE_COUNT (ARRAY_SIZE(cgroup_v1_controllers) - 1)
 
-	snprintf(path, sizeof(path), CGROUP_ROOT "/%s", controller);
-	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+/* Hierarchies that a group is made in only for a limit. */
+static const char *const extras[] = { "hugetlb", "net_cls", "net_prio", "rdma" };
+
+#define NO_HIERARCHY	 2 /* among results of which 0 and 1 are good, and errors are negative */
+#define CONTROLLER_COUNT (BASE_COUNT + ARRAY_SIZE(extras))
+
+static const char *controller_at(size_t i)
+{
+	return i < BASE_COUNT ? cgroup_v1_controllers[i] : extras[i - BASE_COUNT];
 }
 
+static void root_of(const char *controller, char buf[64])
+{
+	snprintf(buf, 64, CGROUP_ROOT "/%s", controller);
+}
+
+/* ---- making --------------------------------------------------------------------------------- */
+
 /* A new cpuset group is empty and takes no process until it has CPUs and memory nodes. */
-static int inherit_cpuset(int parent, int group)
+static int inherit_cpuset(const char *parent, const char *group)
 {
 	static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-		_cleanup_free_ char *have = NULL, *inherited = NULL;
-		int r = io_read_file(group, files[i], 65536, &have, NULL);
+		char path[CGROUP_DIR_MAX], text[4096];
+		int r;
 
+		if (!cgroup_join_path(path, group, files[i], NULL))
+			return -ENAMETOOLONG;
+		r = cgroup_read(AT_FDCWD, path, text, sizeof(text));
 		if (r < 0)
 			return r;
-		if (have[0] && have[0] != '\n')
+		if (text[0] && text[0] != '\n')
 			continue;
-		r = io_read_file(parent, files[i], 65536, &inherited, NULL);
-		if (r == 0)
-			r = io_write_knob(group, files[i], inherited);
+		if (!cgroup_join_path(path, parent, files[i], NULL))
+			return -ENAMETOOLONG;
+		r = cgroup_read(AT_FDCWD, path, text, sizeof(text));
+		if (r == 0 && cgroup_join_path(path, group, files[i], NULL))
+			r = io_write_knob(AT_FDCWD, path, text);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-/* Makes (or finds) directory @name in @parent and opens it. */
-static int open_group(const char *controller, int parent, const char *name, bool make)
+static int inherit_from_parent(const char *group)
 {
-	_cleanup_close_ int fd = -EBADF;
+	char parent[CGROUP_DIR_MAX];
+
+	snprintf(parent, sizeof(parent), "%s", group);
+	*strrchr(parent, '/') = 0;
+	return inherit_cpuset(parent, group);
+}
+
+/* Is the leaf, just made, usable as it is? One read of it says so. */
+static int prepare_cpuset(const char *group)
+{
+	char path[CGROUP_DIR_MAX], text[8];
 	int r;
 
-	if (make && mkdirat(parent, name, 0755) < 0 && errno != EEXIST)
-		return -errno;
-	fd = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (make && !strcmp(controller, "cpuset")) {
-		r = inherit_cpuset(parent, fd);
+	if (!cgroup_join_path(path, group, "cpuset.cpus", NULL))
+		return -ENAMETOOLONG;
+	r = cgroup_read(AT_FDCWD, path, text, sizeof(text));
+	if (r < 0 || (text[0] && text[0] != '\n'))
+		return r;
+	return inherit_from_parent(group);
+}
+
+/* Makes all groups above @group that are missing. -ENOENT: there is no such hierarchy. */
+static int make_parents(const char *controller, const char *group)
+{
+	char root[64], dir[CGROUP_DIR_MAX], clone[CGROUP_DIR_MAX];
+	bool cpuset = !strcmp(controller, "cpuset");
+	struct statfs fs;
+
+	root_of(controller, root);
+	if (statfs(root, &fs) < 0 || fs.f_type != CGROUP_SUPER_MAGIC)
+		return -ENOENT;
+	for (const char *p = strchr(group + strlen(root) + 1, '/'); p; p = strchr(p + 1, '/')) {
+		int r = 0;
+		bool made;
+
+		snprintf(dir, sizeof(dir), "%.*s", (int)(p - group), group);
+		made = mkdir(dir, 0755) == 0;
+		if (!made && errno != EEXIST)
+			return -errno;
+		if (cpuset)
+			r = inherit_from_parent(dir);
+		if (cpuset && made && r == 0 &&
+		    cgroup_join_path(clone, dir, "cgroup.clone_children", NULL))
+			r = io_write_knob(AT_FDCWD, clone, "1");
 		if (r < 0)
 			return r;
 	}
-	return TAKE_FD(fd);
-}
-
-static int knob_u64(int group, const char *file, uint64_t value, const char *what, struct err *err)
-{
-	char text[24];
-	int r;
-
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
-	r = io_write_knob(group, file, text);
-	if (r < 0)
-		return err_sys(err, -r, "set the %s limit to %s", what, text);
 	return 0;
 }
 
-static int set_memory(int group, const struct plan_resources *l, struct err *err)
+static int take_over(const char *controller, const char *dir, const char *path, struct err *err)
 {
-	if (!l->memory_bytes)
+	char file[CGROUP_DIR_MAX], text[16];
+
+	if (cgroup_has_processes(dir))
+		return err_set(err, EBUSY,
+			       "the cgroup %s:/%s has processes already; a container needs one of "
+			       "its own",
+			       controller, path);
+	if (strcmp(controller, "freezer") != 0 ||
+	    !cgroup_join_path(file, dir, "freezer.state", NULL) ||
+	    cgroup_read(AT_FDCWD, file, text, sizeof(text)) < 0 || !strncmp(text, "THAWED", 6))
 		return 0;
-	if (knob_u64(group, "memory.limit_in_bytes", l->memory_bytes, "memory", err) < 0)
-		return -err->errnum;
-	/* memory and swap together: twice the memory, Docker's default; absent without swap
-	 * accounting */
-	(void)knob_u64(group, "memory.memsw.limit_in_bytes", l->memory_bytes * 2, "swap", NULL);
-	return 0;
+	return err_set(err, EBUSY, "the cgroup %s:/%s is frozen; nothing could start in it",
+		       controller, path);
 }
 
-static int set_cpu(int group, const struct plan_resources *l, struct err *err)
+/* 1: made; 0: it was there; NO_HIERARCHY, and @err is as it was. */
+static int make_group(const char *controller, const char *path, const char *dir, struct err *err)
 {
-	int r = 0;
+	int r = mkdir(dir, 0755) < 0 ? -errno : 1;
 
-	if (l->cpu_shares)
-		r = knob_u64(group, "cpu.shares", l->cpu_shares, "CPU share", err);
-	if (r == 0 && l->cpu_quota_us) {
-		r = knob_u64(group, "cpu.cfs_period_us", l->cpu_period_us, "CPU period", err);
+	if (r == -ENOENT) {
+		r = make_parents(controller, dir);
+		if (r == -ENOENT)
+			return NO_HIERARCHY;
 		if (r == 0)
-			r = knob_u64(group, "cpu.cfs_quota_us", l->cpu_quota_us, "CPU", err);
+			r = mkdir(dir, 0755) < 0 ? -errno : 1;
+	}
+	if (r == -EEXIST)
+		r = take_over(controller, dir, path, err);
+	else if (r < 0)
+		err_sys(err, -r, "make the cgroup %s:/%s", controller, path);
+	if (r >= 0 && !strcmp(controller, "cpuset")) { /* 0 or 1 by now */
+		int e = prepare_cpuset(dir);
+
+		if (e < 0) {
+			if (r > 0)
+				rmdir(dir);
+			return err_sys(err, -e, "give the cgroup cpuset:/%s its CPUs", path);
+		}
 	}
 	return r;
 }
 
-static int set_cpuset(int group, const struct plan_resources *l, struct err *err)
+/* ---- limits --------------------------------------------------------------------------------- */
+
+static int no_controller(const char *controller, const struct cgroup_knobs *k, struct err *err)
 {
+	return err_set(
+		err, ENOENT,
+		"set the %s (%s): this host has no cgroup v1 controller \"%s\" on " CGROUP_ROOT
+		"/%s",
+		k->count ? k->list[0].what : "device rules",
+		k->count ? k->list[0].file : "devices.allow", controller, controller);
+}
+
+static int open_group(const char *controller, const char *path, const char *dir, struct err *err)
+{
+	int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? err_sys(err, errno, "open the cgroup %s:/%s", controller, path) : fd;
+}
+
+/* The huge pages of a hybrid host. */
+static int hybrid_hugetlb(const char *path, const struct plan_resources *l, bool make,
+			  struct err *err)
+{
+	struct cgroup_knobs k = { 0 };
+	_cleanup_close_ int dir = -EBADF;
+	char name[CGROUP_DIR_MAX];
+	bool fresh;
+	int r = make ? cgroup_v2_make(CGROUP_UNIFIED, path, "hugetlb", &fresh, err) : 0;
+
+	if (r < 0)
+		return r;
+	if (!cgroup_join_path(name, CGROUP_UNIFIED, path, NULL))
+		return err_set(err, ENAMETOOLONG, "the cgroup path \"%.60s…\" is too long", path);
+	if (!make && access(name, F_OK) < 0)
+		return err_set(err, ENOENT,
+			       "set the huge page limit (hugetlb.%s.max): the container was made "
+			       "without such a limit, and has no cgroup in " CGROUP_UNIFIED,
+			       l->hugepages[0].size);
+	dir = open_group("unified", path, name, err);
+	r = dir < 0 ? dir : cgroup_hugetlb_knobs(l, true, &k, err);
+	if (r == 0)
+		r = cgroup_knobs_write(&k, dir, err);
+	cgroup_knobs_done(&k);
+	return r;
+}
+
+static bool is_hybrid(void)
+{
+	struct statfs fs;
+
+	return statfs(CGROUP_UNIFIED, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+/* Sets @k and, in "devices", the rules, in the group of one controller; with @make it makes it. */
+static int set_knobs(const char *controller, const char *path, const struct plan_resources *l,
+		     const struct cgroup_knobs *k, bool make, bool *ret_made, struct err *err)
+{
+	bool needed = k->count || (!strcmp(controller, "devices") && l->device_rule_count);
+	_cleanup_close_ int fd = -EBADF;
+	char root[64], dir[CGROUP_DIR_MAX];
 	int r = 0;
 
-	if (l->cpuset_cpus)
-		r = io_write_knob(group, "cpuset.cpus", l->cpuset_cpus);
-	if (r < 0)
-		return err_sys(err, -r, "use the CPUs \"%s\" (--cpuset-cpus)", l->cpuset_cpus);
-	if (l->cpuset_mems)
-		r = io_write_knob(group, "cpuset.mems", l->cpuset_mems);
-	if (r < 0)
-		return err_sys(err, -r, "use the memory nodes \"%s\"", l->cpuset_mems);
-	return 0;
+	root_of(controller, root);
+	if (!cgroup_join_path(dir, root, path, NULL))
+		return err_set(err, ENAMETOOLONG, "the cgroup path \"%.60s…\" is too long", path);
+	if (make)
+		r = make_group(controller, path, dir, err);
+	else if (access(root, F_OK) < 0)
+		r = NO_HIERARCHY;
+	if (r == NO_HIERARCHY && needed && !strcmp(controller, "hugetlb") && is_hybrid())
+		return hybrid_hugetlb(path, l, make, err);
+	if (r == NO_HIERARCHY)
+		return needed ? no_controller(controller, k, err) : 0;
+	*ret_made = r > 0;
+	if (r < 0 || !needed)
+		return r < 0 ? r : 0;
+	fd = open_group(controller, path, dir, err);
+	r = fd < 0 ? fd : cgroup_knobs_write(k, fd, err);
+	if (r == 0 && !strcmp(controller, "devices"))
+		r = cgroup_v1_devices(fd, l, *ret_made, err);
+	return r;
 }
 
-static void number_or_star(char *buf, size_t size, int64_t n)
+/* @ret_made: the group must be removed when another controller fails. */
+static int set_in(size_t index, const char *path, const struct plan_resources *l, bool make,
+		  bool *ret_made, struct err *err)
 {
-	if (n < 0)
-		snprintf(buf, size, "*");
-	else
-		snprintf(buf, size, "%lld", (long long)n);
+	const char *controller = controller_at(index);
+	struct cgroup_knobs k = { 0 };
+	int r = cgroup_v1_knobs(controller, l, &k, err);
+
+	*ret_made = false;
+	if (r == 0 && (k.count || (make && index < BASE_COUNT) ||
+		       (l->device_rule_count && !strcmp(controller, "devices"))))
+		r = set_knobs(controller, path, l, &k, make, ret_made, err);
+	cgroup_knobs_done(&k);
+	return r;
 }
 
-/* Documentation/admin-guide/cgroup-v1/devices.rst: "a" denies or allows all, then exceptions. */
-static int set_devices(int group, const struct plan_resources *l, struct err *err)
+static int check(const char *path, const struct plan_resources *l, struct err *err)
 {
-	for (size_t i = 0; i < l->device_rule_count; i++) {
-		const struct plan_device_rule *d = &l->device_rules[i];
-		char line[64], major[24], minor[24];
+	if (l->unified && l->unified[0])
+		return err_set(err, EOPNOTSUPP,
+			       "set \"%.60s\": this host has cgroup v1, and \"unified\" limits are "
+			       "those of v2",
+			       l->unified[0]);
+	return cgroup_check_path(path, err);
+}
+
+/* ---- cgroup_ops ----------------------------------------------------------------------------- */
+
+static int v1_create(const char *path, const struct plan_resources *l, struct err *err)
+{
+	bool made[CONTROLLER_COUNT] = { false };
+	int r = check(path, l, err);
+
+	for (size_t i = 0; i < CONTROLLER_COUNT && r == 0; i++)
+		r = set_in(i, path, l, true, &made[i], err);
+	if (r == 0)
+		return 0;
+	for (size_t i = 0; i < CONTROLLER_COUNT; i++) {
+		char root[64], dir[CGROUP_DIR_MAX];
+
+		root_of(controller_at(i), root);
+		if (made[i] && cgroup_join_path(dir, root, path, NULL))
+			(void)rmdir(dir);
+	}
+	return r;
+}
+
+static int v1_update(const char *path, const struct plan_resources *l, struct err *err)
+{
+	bool made;
+	int r = check(path, l, err);
+
+	for (size_t i = 0; i < CONTROLLER_COUNT && r == 0; i++)
+		r = set_in(i, path, l, false, &made, err);
+	return r;
+}
+
+static int v1_join(const char *path)
+{
+	char root[64], file[CGROUP_DIR_MAX];
+
+	for (size_t i = 0; i < CONTROLLER_COUNT; i++) {
 		int r;
 
-		number_or_star(major, sizeof(major), d->major);
-		number_or_star(minor, sizeof(minor), d->minor);
-		if (d->type == 'a')
-			snprintf(line, sizeof(line), "a");
-		else
-			snprintf(line, sizeof(line), "%c %s:%s %s%s%s", d->type, major, minor,
-				 d->access & 1 ? "r" : "", d->access & 2 ? "w" : "",
-				 d->access & 4 ? "m" : "");
-		r = io_write_knob(group, d->allow ? "devices.allow" : "devices.deny", line);
-		if (r < 0)
-			return err_sys(err, -r, "set the device rule \"%s\"", line);
-	}
-	return 0;
-}
-
-static int set_pids(int group, const struct plan_resources *l, struct err *err)
-{
-	if (l->pids_max <= 0)
-		return 0;
-	return knob_u64(group, "pids.max", (uint64_t)l->pids_max, "process number", err);
-}
-
-/* What to set in which hierarchy, and what needs it: a missing controller is only fatal if asked
- * for. */
-static const struct {
-	const char *controller;
-	int (*set)(int group, const struct plan_resources *l, struct err *err);
-} setters[] = {
-	{ "memory", set_memory },   { "cpu", set_cpu },	  { "cpuset", set_cpuset },
-	{ "devices", set_devices }, { "pids", set_pids },
-};
-
-static bool is_asked_for(const char *controller, const struct plan_resources *l)
-{
-	if (!strcmp(controller, "memory"))
-		return l->memory_bytes;
-	if (!strcmp(controller, "cpu"))
-		return l->cpu_quota_us || l->cpu_shares;
-	if (!strcmp(controller, "cpuset"))
-		return l->cpuset_cpus || l->cpuset_mems;
-	if (!strcmp(controller, "pids"))
-		return l->pids_max > 0;
-	return false;
-}
-
-static int create_in(const char *controller, const char *id, const struct plan_resources *l,
-		     struct err *err)
-{
-	_cleanup_close_ int hierarchy = open_hierarchy(controller), parent = -EBADF, group = -EBADF;
-
-	if (hierarchy == -ENOENT && !is_asked_for(controller, l))
-		return 0;
-	if (hierarchy < 0)
-		return err_sys(err, -hierarchy,
-			       "this host has no cgroup controller \"%s\", which the limit needs",
-			       controller);
-	parent = open_group(controller, hierarchy, CGROUP_PARENT, true);
-	if (parent < 0)
-		return err_sys(err, -parent, "make the cgroup %s:/" CGROUP_PARENT, controller);
-	group = open_group(controller, parent, id, true);
-	if (group < 0)
-		return err_sys(err, -group, "make the cgroup %s:/" CGROUP_PARENT "/%.12s",
-			       controller, id);
-	for (size_t i = 0; i < ARRAY_SIZE(setters); i++)
-		if (!strcmp(setters[i].controller, controller))
-			return setters[i].set(group, l, err);
-	return 0;
-}
-
-static int v1_remove(const char *id, struct err *err)
-{
-	int first = 0;
-
-	for (const char *const *c = cgroup_v1_controllers; *c; c++) {
-		char path[256];
-		int fd = open_hierarchy(*c);
-
-		if (fd < 0)
-			continue;
-		snprintf(path, sizeof(path), CGROUP_PARENT "/%s", id);
-		if (unlinkat(fd, path, AT_REMOVEDIR) < 0 && errno != ENOENT && first == 0)
-			first = err_sys(err, errno, "remove the cgroup %s:/%s", *c, path);
-		close(fd);
-	}
-	return first;
-}
-
-static int v1_create(const char *id, const struct plan_resources *l, struct err *err)
-{
-	for (const char *const *c = cgroup_v1_controllers; *c; c++) {
-		int r = create_in(*c, id, l, err);
-
-		if (r < 0) {
-			v1_remove(id, NULL);
-			return r;
-		}
-	}
-	return 0;
-}
-
-static int v1_join(const char *id)
-{
-	char path[256];
-
-	for (const char *const *c = cgroup_v1_controllers; *c; c++) {
-		int r;
-
-		snprintf(path, sizeof(path), CGROUP_ROOT "/%s/" CGROUP_PARENT "/%s/tasks", *c, id);
-		r = io_write_knob(AT_FDCWD, path, "0");
+		root_of(controller_at(i), root);
+		if (!cgroup_join_path(file, root, path, "tasks"))
+			return -ENAMETOOLONG;
+		r = io_write_knob(AT_FDCWD, file, "0");
 		/* a controller this kernel lacks was refused by create() if anything needs it */
 		if (r < 0 && r != -ENOENT)
 			return r;
@@ -258,25 +335,70 @@ static int v1_join(const char *id)
 	return 0;
 }
 
-static uint64_t v1_oom_kills(const char *id)
+static int v1_open(const char *path)
 {
-	char path[256];
+	char dir[CGROUP_DIR_MAX];
+	int fd;
 
-	snprintf(path, sizeof(path), CGROUP_ROOT "/memory/" CGROUP_PARENT "/%s/memory.oom_control",
-		 id);
-	return cgroup_read_oom_kills(path);
+	if (!cgroup_join_path(dir, CGROUP_UNIFIED, path, NULL))
+		return -EBADF;
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -EBADF : fd;
 }
 
-static int v1_open(const char *id _unused_)
+static int v1_remove(const char *path, struct err *err)
 {
-	return -EBADF; /* CLONE_INTO_CGROUP is for v2 */
+	char root[64], dir[CGROUP_DIR_MAX];
+	int first = cgroup_check_path(path, err), wait_ms = CGROUP_REMOVE_WAIT_MS;
+
+	/* one more than there are controllers: the v2 hierarchy of a hybrid host */
+	for (size_t i = 0; i <= CONTROLLER_COUNT && first != -EINVAL; i++) {
+		const char *name = i < CONTROLLER_COUNT ? controller_at(i) : "unified";
+		int r;
+
+		root_of(name, root);
+		r = cgroup_join_path(dir, root, path, NULL) ? cgroup_remove_dir(dir, &wait_ms) : 0;
+		if (r < 0 && first == 0)
+			first = err_sys(err, -r, "remove the cgroup %s:/%s%s", name, path,
+					r == -EBUSY ? " (it has processes)" : "");
+	}
+	return first;
+}
+
+int cgroup_v1_dir(const char *path, char buf[CGROUP_DIR_MAX])
+{
+	static const char *const order[] = { "freezer", "pids", "devices", "memory", "cpu" };
+	char root[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+		root_of(order[i], root);
+		if (cgroup_join_path(buf, root, path, NULL) && access(buf, F_OK) == 0)
+			return 0;
+	}
+	return -ENOENT;
+}
+
+static uint64_t v1_oom_kills(const char *path)
+{
+	char file[CGROUP_DIR_MAX];
+
+	return cgroup_join_path(file, CGROUP_ROOT "/memory", path, "memory.oom_control")
+		       ? cgroup_read_value(file, "oom_kill")
+		       : 0;
 }
 
 const struct cgroup_ops cgroup_v1 = {
 	.name = "v1",
 	.create = v1_create,
+	.update = v1_update,
 	.join = v1_join,
+	.open = v1_open,
 	.remove = v1_remove,
 	.oom_kills = v1_oom_kills,
-	.open = v1_open,
+	.freeze = cgroup_v1_freeze,
+	.is_frozen = cgroup_v1_is_frozen,
+	.kill = cgroup_v1_kill,
+	.pids = cgroup_v1_pids,
+	.stats = cgroup_v1_stats,
+	.delegate = cgroup_v1_delegate,
 };

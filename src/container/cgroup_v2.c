@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cgroup v2: one directory "proa/ID" in the one hierarchy; controllers are switched on from the
- * root down (cgroup.subtree_control), and the first process is cloned straight into the group,
- * which costs no migration. Devices are decided by an eBPF program (cgroup_devices_bpf.c).
+ * cgroup v2: one directory "proa/ID" in the one hierarchy. The first process is cloned straight
+ * into the group, which costs no migration. Devices are decided by an eBPF program
+ * (cgroup_devices_bpf.c).
+ *
+ * A group has the controllers that every group above it passes on (cgroup.subtree_control). One
+ * read of the new group's cgroup.controllers says whether all is there; only when it is not, they
+ * are switched on from the root down, as far as the kernel lets us (a group with processes of its
+ * own cannot). The groups above the container's therefore hold no processes, and those of a
+ * container are in the leaf.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,159 +16,227 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "container/cgroup.h"
+#include "container/cgroup_internal.h"
 #include "plan/plan.h"
 #include "util/err.h"
 #include "util/io.h"
 #include "util/mem.h"
 
-/* Switches on, in @dir, what it has of what containers use. Absent controllers are no error here.
+#define WANTED "cpu cpuset memory pids io"
+
+/* Is @name a word of the list @words? */
+static bool has_word(const char *words, const char *name, size_t n)
+{
+	for (const char *w = words; *w; w += strcspn(w, " \n"), w += strspn(w, " \n"))
+		if (strcspn(w, " \n") == n && !strncmp(w, name, n))
+			return true;
+	return false;
+}
+
+/* Are all of @wanted in @have, but for those that the root has not either? */
+static bool is_complete(const char *wanted, const char *have, const char *root)
+{
+	for (const char *w = wanted; *w; w += strcspn(w, " "), w += strspn(w, " ")) {
+		size_t n = strcspn(w, " ");
+
+		if (!has_word(have, w, n) && (!root || has_word(root, w, n)))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Passing a controller on from a group with processes is for the root alone. With some controllers
+ * the kernel lets us, and makes the group a threaded one, whose children then take no processes.
  */
-static void enable_controllers(int dir)
+static bool has_internal_processes(const char *dir)
 {
-	static const char *const wanted[] = { "+cpu", "+cpuset", "+memory", "+pids", "+io" };
+	char file[CGROUP_DIR_MAX];
 
-	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
-		(void)io_write_knob(dir, "cgroup.subtree_control", wanted[i]);
+	return cgroup_join_path(file, dir, "cgroup.type", NULL) && access(file, F_OK) == 0 &&
+	       cgroup_has_processes(dir);
 }
 
-static int open_parent(bool make, struct err *err)
+static void enable_in(const char *dir, const char *wanted)
 {
-	_cleanup_close_ int root = open(CGROUP_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_close_ int fd = -EBADF;
-	bool made = false;
+	char file[CGROUP_DIR_MAX], word[32];
 
-	if (root < 0)
-		return err_sys(err, errno, "open " CGROUP_ROOT);
-	if (make) {
-		made = mkdirat(root, CGROUP_PARENT, 0755) == 0;
-		if (!made && errno != EEXIST)
-			return err_sys(err, errno, "make the cgroup /" CGROUP_PARENT);
+	if (!cgroup_join_path(file, dir, "cgroup.subtree_control", NULL) ||
+	    has_internal_processes(dir))
+		return;
+	/* one by one: a single one that cannot be had would fail all of them */
+	for (const char *w = wanted; *w; w += strcspn(w, " "), w += strspn(w, " ")) {
+		snprintf(word, sizeof(word), "+%.*s", (int)strcspn(w, " "), w);
+		(void)io_write_knob(AT_FDCWD, file, word);
 	}
-	fd = openat(root, CGROUP_PARENT, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return err_sys(err, errno, "open the cgroup /" CGROUP_PARENT);
-	if (made) {
-		enable_controllers(root);
-		enable_controllers(fd);
-	}
-	return TAKE_FD(fd);
 }
 
-static int knob(int group, const char *file, const char *text, const char *what, struct err *err)
+static void enable_controllers(const char *root, const char *group, const char *wanted)
 {
-	int r = io_write_knob(group, file, text);
+	char dir[CGROUP_DIR_MAX], file[CGROUP_DIR_MAX], have[512], all[512];
 
-	if (r == -ENOENT)
-		return err_set(
-			err, ENOENT,
-			"set the %s limit: the cgroup controller behind %s is not available here",
-			what, file);
-	if (r < 0)
-		return err_sys(err, -r, "set the %s limit to %s", what, text);
+	if (!cgroup_join_path(file, group, "cgroup.controllers", NULL) ||
+	    cgroup_read(AT_FDCWD, file, have, sizeof(have)) < 0 || is_complete(wanted, have, NULL))
+		return;
+	if (!cgroup_join_path(file, root, "cgroup.controllers", NULL) ||
+	    cgroup_read(AT_FDCWD, file, all, sizeof(all)) < 0 || is_complete(wanted, have, all))
+		return;
+	for (const char *p = group + strlen(root); p; p = strchr(p + 1, '/')) {
+		snprintf(dir, sizeof(dir), "%.*s", (int)(p - group), group);
+		enable_in(dir, wanted);
+	}
+}
+
+static int make_parents(const char *root, const char *group)
+{
+	char dir[CGROUP_DIR_MAX];
+
+	for (const char *p = strchr(group + strlen(root) + 1, '/'); p; p = strchr(p + 1, '/')) {
+		snprintf(dir, sizeof(dir), "%.*s", (int)(p - group), group);
+		if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+			return -errno;
+	}
 	return 0;
 }
 
-/* cpu.shares 2…262144 (v1) to cpu.weight 1…10000 (v2): the kernel documents' linear mapping. */
-static uint64_t shares_to_weight(uint64_t shares)
+int cgroup_v2_make(const char *root, const char *path, const char *wanted, bool *ret_fresh,
+		   struct err *err)
 {
-	if (shares < 2)
-		shares = 2;
-	if (shares > 262144)
-		shares = 262144;
-	return 1 + ((shares - 2) * 9999) / 262142;
-}
-
-static int set_limits(int group, const struct plan_resources *l, struct err *err)
-{
-	char text[64];
-	int r = 0;
-
-	if (l->memory_bytes) {
-		snprintf(text, sizeof(text), "%llu", (unsigned long long)l->memory_bytes);
-		r = knob(group, "memory.max", text, "memory", err);
-		/* as much swap again, Docker's default; absent where the kernel has no swap */
-		(void)io_write_knob(group, "memory.swap.max", text);
-	}
-	if (r == 0 && l->cpu_quota_us) {
-		snprintf(text, sizeof(text), "%llu %llu", (unsigned long long)l->cpu_quota_us,
-			 (unsigned long long)l->cpu_period_us);
-		r = knob(group, "cpu.max", text, "CPU", err);
-	}
-	if (r == 0 && l->cpu_shares) {
-		snprintf(text, sizeof(text), "%llu",
-			 (unsigned long long)shares_to_weight(l->cpu_shares));
-		r = knob(group, "cpu.weight", text, "CPU share", err);
-	}
-	if (r == 0 && l->cpuset_cpus)
-		r = knob(group, "cpuset.cpus", l->cpuset_cpus, "--cpuset-cpus", err);
-	if (r == 0 && l->cpuset_mems)
-		r = knob(group, "cpuset.mems", l->cpuset_mems, "memory node", err);
-	if (r == 0 && l->pids_max > 0) {
-		snprintf(text, sizeof(text), "%lld", (long long)l->pids_max);
-		r = knob(group, "pids.max", text, "process number", err);
-	}
-	return r;
-}
-
-static int v2_remove(const char *id, struct err *err)
-{
-	_cleanup_close_ int parent = open_parent(false, NULL);
-
-	if (parent < 0)
-		return 0;
-	if (unlinkat(parent, id, AT_REMOVEDIR) < 0 && errno != ENOENT)
-		return err_sys(err, errno, "remove the cgroup /" CGROUP_PARENT "/%.12s", id);
-	return 0;
-}
-
-static int v2_create(const char *id, const struct plan_resources *l, struct err *err)
-{
-	_cleanup_close_ int parent = open_parent(true, err), group = -EBADF;
+	char dir[CGROUP_DIR_MAX];
 	int r;
 
-	if (parent < 0)
-		return parent;
-	if (mkdirat(parent, id, 0755) < 0 && errno != EEXIST)
-		return err_sys(err, errno, "make the cgroup /" CGROUP_PARENT "/%.12s", id);
-	group = openat(parent, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	r = group < 0 ? err_sys(err, errno, "open the cgroup /" CGROUP_PARENT "/%.12s", id) : 0;
+	if (!cgroup_join_path(dir, root, path, NULL))
+		return err_set(err, ENAMETOOLONG, "the cgroup path \"%.60s…\" is too long", path);
+	r = mkdir(dir, 0755) < 0 ? -errno : 0;
+	if (r == -ENOENT) {
+		r = make_parents(root, dir);
+		if (r == 0)
+			r = mkdir(dir, 0755) < 0 ? -errno : 0;
+	}
+	*ret_fresh = r == 0;
+	if (r == -EEXIST && cgroup_has_processes(dir))
+		return err_set(err, EBUSY,
+			       "the cgroup /%s has processes already; a container needs one of its "
+			       "own",
+			       path);
+	if (r < 0 && r != -EEXIST)
+		return err_sys(err, -r, "make the cgroup /%s", path);
+	if (r == -EEXIST && cgroup_v2_is_frozen(path) == 1)
+		return err_set(err, EBUSY, "the cgroup /%s is frozen; nothing could start in it",
+			       path);
+	enable_controllers(root, dir, wanted);
+	return 0;
+}
+
+static int set_limits(const char *path, const struct plan_resources *l, bool fresh, struct err *err)
+{
+	struct cgroup_knobs k = { 0 };
+	_cleanup_close_ int dir = -EBADF;
+	char name[CGROUP_DIR_MAX];
+	int r;
+
+	if (!cgroup_join_path(name, CGROUP_ROOT, path, NULL))
+		return err_set(err, ENAMETOOLONG, "the cgroup path \"%.60s…\" is too long", path);
+	dir = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return err_sys(err, errno, "open the cgroup /%s", path);
+	r = cgroup_v2_knobs(l, dir, &k, err);
 	if (r == 0)
-		r = set_limits(group, l, err);
-	if (r == 0)
-		r = cgroup_v2_devices(group, l, err);
+		r = cgroup_knobs_write(&k, dir, err);
+	cgroup_knobs_done(&k);
+	return r == 0 ? cgroup_v2_devices(dir, l, fresh, err) : r;
+}
+
+/* The controllers of a container, and those that only a limit makes necessary. */
+static void list_wanted(const struct plan_resources *l, char *buf, size_t size)
+{
+	bool hugetlb = l->hugepage_count;
+
+	for (char *const *u = l->unified; u && *u; u++)
+		hugetlb |= !strncmp(*u, "hugetlb.", 8);
+	snprintf(buf, size, WANTED "%s%s", hugetlb ? " hugetlb" : "", l->rdma_count ? " rdma" : "");
+}
+
+/* ---- cgroup_ops ----------------------------------------------------------------------------- */
+
+static int v2_create(const char *path, const struct plan_resources *l, struct err *err)
+{
+	bool fresh = false;
+	char wanted[64];
+	int r = cgroup_check_path(path, err);
+
 	if (r < 0)
-		v2_remove(id, NULL);
+		return r;
+	list_wanted(l, wanted, sizeof(wanted));
+	r = cgroup_v2_make(CGROUP_ROOT, path, wanted, &fresh, err);
+	if (r == 0)
+		r = set_limits(path, l, fresh, err);
+	if (r < 0 && fresh) {
+		char dir[CGROUP_DIR_MAX];
+
+		if (cgroup_join_path(dir, CGROUP_ROOT, path, NULL))
+			(void)rmdir(dir);
+	}
 	return r;
 }
 
-static int v2_join(const char *id _unused_)
+static int v2_update(const char *path, const struct plan_resources *l, struct err *err)
+{
+	int r = cgroup_check_path(path, err);
+
+	return r < 0 ? r : set_limits(path, l, false, err);
+}
+
+static int v2_join(const char *path _unused_)
 {
 	return 0; /* it was cloned into the group */
 }
 
-static uint64_t v2_oom_kills(const char *id)
+static int v2_open(const char *path)
 {
-	char path[256];
-
-	snprintf(path, sizeof(path), CGROUP_ROOT "/" CGROUP_PARENT "/%s/memory.events", id);
-	return cgroup_read_oom_kills(path);
-}
-
-static int v2_open(const char *id)
-{
-	char path[256];
+	char dir[CGROUP_DIR_MAX];
 	int fd;
 
-	snprintf(path, sizeof(path), CGROUP_ROOT "/" CGROUP_PARENT "/%s", id);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (!cgroup_join_path(dir, CGROUP_ROOT, path, NULL))
+		return -ENAMETOOLONG;
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
+}
+
+static int v2_remove(const char *path, struct err *err)
+{
+	char dir[CGROUP_DIR_MAX];
+	int r = cgroup_check_path(path, err), wait_ms = CGROUP_REMOVE_WAIT_MS;
+
+	if (r < 0 || !cgroup_join_path(dir, CGROUP_ROOT, path, NULL))
+		return r;
+	r = cgroup_remove_dir(dir, &wait_ms);
+	return r < 0 ? err_sys(err, -r, "remove the cgroup /%s%s", path,
+			       r == -EBUSY ? " (it has processes)" : "")
+		     : 0;
+}
+
+static uint64_t v2_oom_kills(const char *path)
+{
+	char file[CGROUP_DIR_MAX];
+
+	return cgroup_join_path(file, CGROUP_ROOT, path, "memory.events")
+		       ? cgroup_read_value(file, "oom_kill")
+		       : 0;
 }
 
 const struct cgroup_ops cgroup_v2 = {
 	.name = "v2",
 	.create = v2_create,
+	.update = v2_update,
 	.join = v2_join,
+	.open = v2_open,
 	.remove = v2_remove,
 	.oom_kills = v2_oom_kills,
-	.open = v2_open,
+	.freeze = cgroup_v2_freeze,
+	.is_frozen = cgroup_v2_is_frozen,
+	.kill = cgroup_v2_kill,
+	.pids = cgroup_v2_pids,
+	.stats = cgroup_v2_stats,
+	.delegate = cgroup_v2_delegate,
 };

@@ -393,6 +393,9 @@ static int make_resources(const struct plan_options *o, struct plan *p, struct e
 		return err_set(err, EINVAL, "-m: %s is too little memory; the minimum is 6MiB",
 			       str_human_mib(o->memory_bytes, have));
 	r->memory_bytes = o->memory_bytes;
+	/* as much swap again, Docker's default */
+	r->memory_swap_bytes = o->memory_bytes * 2;
+	r->memory_swap_default = o->memory_bytes;
 	r->pids_max = o->pids_limit;
 	if (o->cpus_nano) {
 		r->cpu_period_us = CPU_PERIOD_US;

@@ -135,7 +135,6 @@ struct plan_mount {
 	uint64_t attrs; /* what is set on the mount itself */
 	uint64_t attrs_clear;	       /* and what is taken away ("rw", "exec", "dev", …) */
 	struct plan_mount_attrs below; /* on it and on all mounts below it ("rro", "rnosuid", …) */
-			    */
 	char **options;	   /* file-system options, "size=65536k" */
 	struct plan_idmap *uid_map, *gid_map; /* of this mount only */
 	size_t uid_map_count, gid_map_count;
@@ -201,6 +200,7 @@ struct plan_resources {
 	uint64_t memory_bytes;
 	uint64_t memory_reservation_bytes;
 	uint64_t memory_swap_bytes; /* memory and swap together */
+	bool memory_swap_default;   /* it was not asked for: left out where swap is not counted */
 	uint64_t kernel_tcp_bytes;
 	uint64_t swappiness; /* 0…100 */
 	bool has_swappiness;

@@ -349,6 +349,7 @@ static void resources(struct wire *w, struct plan_resources *r)
 	NUM(w, r->memory_bytes);
 	NUM(w, r->memory_reservation_bytes);
 	NUM(w, r->memory_swap_bytes);
+	flag(w, &r->memory_swap_default);
 	NUM(w, r->kernel_tcp_bytes);
 	NUM(w, r->swappiness);
 	flag(w, &r->has_swappiness);
