@@ -80,7 +80,7 @@ int launch_send(int sock, const void *bytes, size_t n)
 	return 0;
 }
 
-static int send_plan(const struct launch_spec *spec, int sync, uint32_t source_count,
+int launch_send_plan(const struct launch_spec *spec, int sync, uint32_t source_count,
 		     struct err *err)
 {
 	_cleanup_free_ uint8_t *payload = NULL;
@@ -190,7 +190,7 @@ int launch_start(const struct launch_spec *spec, struct launch *ret, struct err 
 	if (r == 0)
 		r = open_sources(spec, &l, &sources, err);
 	if (r == 0)
-		r = send_plan(spec, ours, sources.root < 0 ? 0 : (uint32_t)sources.count + 1, err);
+		r = launch_send_plan(spec, ours, sources.root < 0 ? 0 : (uint32_t)sources.count + 1, err);
 	if (r == 0)
 		r = send_sources(ours, &sources, err);
 	root_sources_done(&sources);

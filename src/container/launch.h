@@ -6,6 +6,7 @@
 #define PROA_CONTAINER_LAUNCH_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include "container/stage.h"
 
@@ -50,6 +51,10 @@ struct launch {
  * the child, which it must wait for. Does not close spec->stdio.
  */
 int launch_start(const struct launch_spec *spec, struct launch *ret, struct err *err);
+
+/* Writes struct stage_start and the plan (or the exec's process) to a child that waits for them. */
+int launch_send_plan(const struct launch_spec *spec, int sync_fd, uint32_t source_count,
+		     struct err *err);
 
 enum launch_event {
 	LAUNCH_AGAIN,	 /* nothing to read now */
