@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What engines read: a line for each message in the file of --log, as text or (--log-format json) as
- * an object with level, msg and time. containerd's shim shows the last one whose level is "error".
- * Errors and warnings go to standard error as well, for a person who typed the command.
+ * What engines read: a line for each message in the file of --log, as text or (--log-format json)
+ * as an object with level, msg and time. containerd's shim shows the last one whose level is
+ * "error". Errors and warnings go to standard error as well, for a person who typed the command.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -18,6 +18,7 @@ ALLOWED = {
     "container": {"plan", "util"},
     "vm": {"plan", "util", "guest"},
     "guest": {"container", "plan", "util"},
+    "runtime": {"container", "plan", "util"},
     "engine": {"container", "vm", "image", "store", "plan", "oci", "util"},
     "cli": {"engine", "vm", "image", "store", "plan", "oci", "util"},
 }
