@@ -13,7 +13,7 @@
 #include "util/str.h"
 
 struct row {
-	char *id, *bundle, *owner;
+	char *id, *bundle, *rootfs, *owner;
 	pid_t pid;
 	enum state_status status;
 	char created[40];
@@ -30,6 +30,7 @@ static void rows_done(struct rows *r)
 	for (size_t i = 0; i < r->count; i++) {
 		free(r->list[i].id);
 		free(r->list[i].bundle);
+		free(r->list[i].rootfs);
 		free(r->list[i].owner);
 		strv_free(r->list[i].annotations);
 	}
@@ -64,6 +65,7 @@ static int add_row(struct rows *rows, struct state *s)
 	r = &rows->list[rows->count++];
 	*r = (struct row){ .id = TAKE_PTR(s->id),
 			   .bundle = s->bundle ? TAKE_PTR(s->bundle) : strdup(""),
+			   .rootfs = s->rootfs ? TAKE_PTR(s->rootfs) : strdup(""),
 			   .owner = owner_name(s->owner),
 			   .status = state_status_of(s),
 			   .pid = s->pid,
@@ -71,7 +73,7 @@ static int add_row(struct rows *rows, struct state *s)
 	if (r->status == STATE_STOPPED)
 		r->pid = 0;
 	runtime_time_text(s->created_s, s->created_ns, r->created);
-	return r->id && r->bundle && r->owner ? 0 : -ENOMEM;
+	return r->id && r->bundle && r->rootfs && r->owner ? 0 : -ENOMEM;
 }
 
 static int compare(const void *a, const void *b)
@@ -138,6 +140,7 @@ static void print_json(const struct rows *rows)
 		json_write_member_u64(&w, "pid", (uint64_t)r->pid);
 		json_write_member(&w, "status", state_status_name(r->status));
 		json_write_member(&w, "bundle", r->bundle);
+		json_write_member(&w, "rootfs", r->rootfs);
 		json_write_member(&w, "created", r->created);
 		json_write_key(&w, "annotations");
 		state_write_annotations(&w, r->annotations);

@@ -218,7 +218,8 @@ int main(int argc, char **argv)
 	if (i < 0)
 		return 1;
 	if (i < argc && (!strcmp(argv[i], "--version") || !strcmp(argv[i], "-v"))) {
-		printf(PROGRAM " version " PROA_VERSION "\nspec: " OCI_VERSION "\n");
+		printf(PROGRAM " version " PROA_VERSION "\ncommit: v" PROA_VERSION
+			       "\nspec: " OCI_VERSION "\n");
 		return 0;
 	}
 	if (i == argc || !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h") ||
@@ -226,8 +227,9 @@ int main(int argc, char **argv)
 		print_help();
 		return 0;
 	}
-	if (finish_globals(&rt, &err) < 0)
+	if (runtime_log_open(&rt, &err) < 0 || finish_globals(&rt, &err) < 0)
 		return runtime_fail(&rt, &err);
+	runtime_debug(&rt, "%s, state in %s%s", argv[i], rt.root, rt.rootless ? ", rootless" : "");
 	code = -1;
 	for (size_t k = 0; k < ARRAY_SIZE(verbs) && code < 0; k++)
 		if (!strcmp(verbs[k].name, argv[i]))

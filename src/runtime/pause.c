@@ -17,6 +17,8 @@ static int set_frozen(const struct runtime *rt, const char *id, bool on, struct 
 	if (r < 0)
 		return r;
 	status = state_status_of(&s);
+	if (status == STATE_STOPPED)
+		return err_set(err, ESRCH, "container not running: %s", id);
 	if (on && status != STATE_RUNNING && status != STATE_CREATED)
 		return err_set(err, EINVAL, "cannot pause a container that is %s: %s",
 			       state_status_name(status), id);

@@ -37,6 +37,8 @@ struct runtime {
 
 /* ---- telling (log.c) ------------------------------------------------------------------------ */
 
+/* Can the log file be written? */
+int runtime_log_open(const struct runtime *rt, struct err *err);
 /* One line for the log file (--log), and for errors and warnings to standard error as well. */
 void runtime_error(const struct runtime *rt, const char *message);
 void runtime_warning(const struct runtime *rt, const char *fmt, ...)
