@@ -32,7 +32,7 @@ LACKS = {
         "kill-of-a-stopped-one-fails": "1.2", "fixes-of-2024-21626": "1.1.12", "fixes-of-2025": "1.2.8",
         "error-in-one-line": "", "strict-config": "", "device-conflict": "", "cgroup-manager": "",
         "text-log-without-tty": "", "hook-timeout-kills": "", "spec-version-check": "", "seccomp-flags": "1.2",
-        "exec-umask": "1.2", "terminal-size-at-start": "", "systemd-free-rootless": "", "wrong-namespace-type": "",
+        "exec-umask": "1.2", "capabilities-that-cannot-be-granted": "", "terminal-size-at-start": "", "wrong-namespace-type": "",
     },
 }
 

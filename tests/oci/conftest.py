@@ -144,3 +144,20 @@ def console(oci_dir):
     for one in made:
         one.end()
         os.unlink(one.path)
+
+
+@pytest.fixture(scope="session")
+def ordinary_user():
+    """A user for the time of the tests, with ranges of subordinate ids; its name."""
+    name = "proa-oci-user"
+    if not shutil.which("useradd"):
+        pytest.skip("useradd is not installed")
+    subprocess.run(["userdel", "-r", name], capture_output=True, check=False)
+    done = subprocess.run(["useradd", "-m", "-s", "/bin/sh", name], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no user can be made: {done.stderr.strip()}")
+    for kind in ("uid", "gid"):
+        if not any(line.startswith(f"{name}:") for line in open(f"/etc/sub{kind}")):
+            subprocess.run(["usermod", f"--add-sub{kind}s", "200000-265535", name], check=True)
+    yield name
+    subprocess.run(["userdel", "-r", name], capture_output=True, check=False)
