@@ -123,9 +123,9 @@ int cgroup_hugetlb_knobs(const struct plan_resources *l, bool v2, struct cgroup_
 void cgroup_rdma_knobs(const struct plan_resources *l, struct cgroup_knobs *k);
 
 /* Makes the group @path in the v2 hierarchy mounted on @root, with the controllers in @wanted
- * ("cpu memory") as far as they can be had. */
-int cgroup_v2_make(const char *root, const char *path, const char *wanted, bool *ret_fresh,
-		   struct err *err);
+ * ("cpu memory") as far as they can be had. @adopt: one that is there may have a process. */
+int cgroup_v2_make(const char *root, const char *path, const char *wanted, bool adopt,
+		   bool *ret_fresh, struct err *err);
 
 /* v1: the group's directory in the first hierarchy that has it. */
 int cgroup_v1_dir(const char *path, char buf[CGROUP_DIR_MAX]);
