@@ -97,6 +97,9 @@ struct cgroup_devices {
 };
 int cgroup_devices_make(const struct plan_resources *limits, struct cgroup_devices *ret,
 			struct err *err);
+/* Leaves out what the first match from the left on does not need. */
+void cgroup_devices_reduce(struct cgroup_devices *d);
+bool cgroup_device_is_below(const struct cgroup_device *narrow, const struct cgroup_device *wide);
 void cgroup_devices_done(struct cgroup_devices *d);
 
 /* Sets them in a v1 group (@fresh: made just now), where they are one default and exceptions to it.
