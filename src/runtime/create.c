@@ -317,7 +317,7 @@ int create_container(const struct runtime *rt, const char *id, const struct crea
 	struct making m = { .rt = rt,
 			    .o = o,
 			    .c = &c,
-			    .cgroup = { .hold_fd = -EBADF },
+			    .cgroup = { .systemd = CGROUP_SYSTEMD_INIT },
 			    .launch = { .pidfd = -EBADF, .sync_fd = -EBADF },
 			    .start_fd = -EBADF };
 	int r = make(&m, id, err);

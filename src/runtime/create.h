@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include "container/cgroup_systemd.h"
 #include "container/launch.h"
 #include "runtime/config.h"
 #include "runtime/state.h"
@@ -60,13 +61,14 @@ void created_done(struct created *c);
 struct cgroup_choice {
 	const struct cgroup_ops *ops; /* NULL: none */
 	char *path, *scope;
-	int hold_fd; /* systemd: closing it lets the scope's helper go */
+	struct cgroup_systemd systemd; /* the helper that holds the scope */
 };
 int cgroups_make(const struct runtime *rt, struct config *c, struct cgroup_choice *ret,
 		 struct err *err);
 /* scope.c: the same by way of systemd. */
 int cgroups_make_scope(struct config *c, const struct cgroup_ops *ops, struct cgroup_choice *ret,
 		       struct err *err);
+int cgroups_update_scope(const char *scope, const struct plan_resources *limits, struct err *err);
 void cgroups_stop_scope(const char *scope);
 /* After the clone: the helper is not needed any more. */
 void cgroups_release(struct cgroup_choice *g);

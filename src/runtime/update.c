@@ -8,6 +8,7 @@
 #include <string.h>
 #include "container/cgroup.h"
 #include "runtime/config.h"
+#include "runtime/create.h"
 #include "runtime/runtime.h"
 #include "runtime/state.h"
 #include "util/err.h"
@@ -127,6 +128,8 @@ static int update(const struct runtime *rt, const char *id, const struct update_
 	if (!cgroups)
 		return err_set(err, EOPNOTSUPP, "container \"%s\" has no cgroup, which limits need",
 			       id);
+	if (s.scope && cgroups_update_scope(s.scope, &limits, err) < 0)
+		return -err->errnum;
 	return cgroups->update(s.cgroup, &limits, err);
 }
 

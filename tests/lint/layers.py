@@ -15,6 +15,7 @@ ALLOWED = {
     "store": {"oci", "util"},
     "image": {"store", "oci", "util"},
     "seccomp": {"plan", "util"},
+    "systemd": {"util"},
     "container": {"plan", "util"},
     "vm": {"plan", "util", "guest"},
     "guest": {"container", "plan", "util"},
