@@ -28,11 +28,10 @@ static void end_first_process(const struct state *s)
 	(void)poll(&ended, 1, END_WAIT_MS);
 }
 
-int destroy(const struct runtime *rt, const struct state *s, struct err *err)
+int destroy(const struct runtime *rt, const struct state *s, const struct plan *plan,
+	    struct err *err)
 {
 	const struct cgroup_ops *cgroups = s->cgroup ? cgroup_detect() : NULL;
-	struct plan plan = { 0 };
-	bool have_plan = state_read_plan(s, &plan, NULL) == 0;
 	int r = 0;
 
 	end_first_process(s);
@@ -43,12 +42,11 @@ int destroy(const struct runtime *rt, const struct state *s, struct err *err)
 	r = cgroups_remove(s, err);
 	if (r < 0)
 		runtime_warning(rt, "%s", err->msg);
-	if (have_plan && plan.rdt.set)
-		rdt_remove(&plan, RESCTRL);
+	if (plan && plan->rdt.set)
+		rdt_remove(plan, RESCTRL);
 	err_clear(err);
 	r = state_remove(rt, s->id, err);
-	if (have_plan && s->pid)
-		hooks_run_poststop(rt, &plan, s);
-	plan_done(&plan);
+	if (plan && s->pid)
+		hooks_run_poststop(rt, plan, s);
 	return r;
 }
