@@ -39,6 +39,9 @@ struct created {
  */
 int create_container(const struct runtime *rt, const char *id, const struct create_options *o,
 		     struct created *ret, struct err *err);
+/* As far as the cgroup, without a process; for restore. destroy() undoes it. */
+int create_reserve(const struct runtime *rt, const char *id, const struct create_options *o,
+		   struct created *ret, struct err *err);
 void created_done(struct created *c);
 
 /* The options that create and run share; @o must outlive the table. */

@@ -32,19 +32,18 @@ int destroy(const struct runtime *rt, const struct state *s, const struct plan *
 	    struct err *err)
 {
 	const struct cgroup_ops *cgroups = s->cgroup ? cgroup_detect() : NULL;
-	int r = 0;
+	struct err warning = ERR_INIT;
+	int r;
 
 	end_first_process(s);
 	/* without a pid namespace of its own the others go on, and with one they may hang in the
 	 * kernel a moment longer */
 	if (cgroups && !s->own_pids)
 		(void)cgroups->kill(s->cgroup, SIGKILL, NULL);
-	r = cgroups_remove(s, err);
-	if (r < 0)
-		runtime_warning(rt, "%s", err->msg);
+	if (cgroups_remove(s, &warning) < 0)
+		runtime_warning(rt, "%s", warning.msg);
 	if (plan && plan->rdt.set)
 		rdt_remove(plan, RESCTRL);
-	err_clear(err);
 	r = state_remove(rt, s->id, err);
 	if (plan && s->pid)
 		hooks_run_poststop(rt, plan, s);
