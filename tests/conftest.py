@@ -227,7 +227,7 @@ def store(tmp_path_factory):
     for name in ("images", "layers", "erofs", "containers", "tmp", "seccomp"):
         shutil.rmtree(root / name, ignore_errors=True)
     # not under pytest's own directory: a Unix socket's path must be short
-    run_root = _fresh(pathlib.Path("/run/proa-test"))
+    run_root = _fresh(pathlib.Path(os.environ.get("PROA_TEST_RUN", "/run/proa-test")))
     yield root, run_root
     shutil.rmtree(run_root, ignore_errors=True)
 

@@ -35,6 +35,9 @@ struct cgroup_ops {
 	 * already is taken over unless it has processes (-EBUSY). When it fails, what it made is
 	 * removed again. */
 	int (*create)(const char *path, const struct plan_resources *limits, struct err *err);
+	/* As create(), for a group that somebody else has made, maybe with a process in it that
+	 * holds it open (cgroup_systemd.h). */
+	int (*adopt)(const char *path, const struct plan_resources *limits, struct err *err);
 	/* Changes the limits of a group that exists. */
 	int (*update)(const char *path, const struct plan_resources *limits, struct err *err);
 	/* Moves the calling, single-threaded process into the group. System calls only. 0 or

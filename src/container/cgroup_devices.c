@@ -10,10 +10,12 @@
  * of them meet. All devices that have the same most specific pattern are matched by the same rules,
  * so its mask of accesses is the answer for each of them.
  *
- * Patterns whose answer is that of the next wider one are left out.
+ * Patterns whose answer is that of the next wider one can be left out where the first match counts
+ * (cgroup_devices_reduce()).
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include "container/cgroup_internal.h"
 #include "plan/plan.h"
 #include "util/err.h"
@@ -30,6 +32,11 @@ static bool covers(const struct cgroup_device *wide, const struct cgroup_device 
 static int specificity(const struct cgroup_device *d)
 {
 	return (d->major >= 0) * 2 + (d->minor >= 0);
+}
+
+bool cgroup_device_is_below(const struct cgroup_device *narrow, const struct cgroup_device *wide)
+{
+	return specificity(wide) < specificity(narrow) && covers(wide, narrow);
 }
 
 static int add(struct cgroup_devices *d, char type, int64_t major, int64_t minor)
@@ -108,21 +115,24 @@ static void sort(struct cgroup_devices *d)
 	}
 }
 
-static void drop_redundant(struct cgroup_devices *d)
+/*
+ * From the widest on, and against those that are kept: what a pattern is left out for must itself
+ * stay, or a device would be found by another one (5:1 by "minor 1", with "major 5" gone).
+ */
+void cgroup_devices_reduce(struct cgroup_devices *d)
 {
-	size_t kept = 0;
+	size_t kept = d->count; /* those kept are at the end, from here on */
 
-	for (size_t i = 0; i < d->count; i++) {
-		size_t next = i + 1;
+	for (size_t i = d->count; i-- > 0;) {
+		size_t next = kept;
 
-		while (next < d->count &&
-		       !(specificity(&d->list[next]) < specificity(&d->list[i]) &&
-			 covers(&d->list[next], &d->list[i])))
+		while (next < d->count && !(cgroup_device_is_below(&d->list[i], &d->list[next])))
 			next++;
 		if (next == d->count || d->list[next].access != d->list[i].access)
-			d->list[kept++] = d->list[i];
+			d->list[--kept] = d->list[i];
 	}
-	d->count = kept;
+	d->count -= kept;
+	memmove(d->list, d->list + kept, d->count * sizeof(*d->list));
 }
 
 int cgroup_devices_make(const struct plan_resources *l, struct cgroup_devices *ret, struct err *err)
@@ -138,7 +148,6 @@ int cgroup_devices_make(const struct plan_resources *l, struct cgroup_devices *r
 	for (size_t i = 0; i < d.count; i++)
 		d.list[i].access = evaluate(l, &d.list[i]);
 	sort(&d);
-	drop_redundant(&d);
 	*ret = d;
 	return 0;
 }

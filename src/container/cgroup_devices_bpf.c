@@ -86,6 +86,7 @@ int cgroup_v2_device_program(const struct plan_resources *l, struct bpf_insn **r
 
 	if (r < 0)
 		return r;
+	cgroup_devices_reduce(&d);
 	code = calloc(d.count * PATTERN_INSNS + 8, sizeof(*code));
 	if (!code) {
 		cgroup_devices_done(&d);

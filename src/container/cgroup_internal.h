@@ -97,6 +97,9 @@ struct cgroup_devices {
 };
 int cgroup_devices_make(const struct plan_resources *limits, struct cgroup_devices *ret,
 			struct err *err);
+/* Leaves out what the first match from the left on does not need. */
+void cgroup_devices_reduce(struct cgroup_devices *d);
+bool cgroup_device_is_below(const struct cgroup_device *narrow, const struct cgroup_device *wide);
 void cgroup_devices_done(struct cgroup_devices *d);
 
 /* Sets them in a v1 group (@fresh: made just now), where they are one default and exceptions to it.
@@ -123,9 +126,9 @@ int cgroup_hugetlb_knobs(const struct plan_resources *l, bool v2, struct cgroup_
 void cgroup_rdma_knobs(const struct plan_resources *l, struct cgroup_knobs *k);
 
 /* Makes the group @path in the v2 hierarchy mounted on @root, with the controllers in @wanted
- * ("cpu memory") as far as they can be had. */
-int cgroup_v2_make(const char *root, const char *path, const char *wanted, bool *ret_fresh,
-		   struct err *err);
+ * ("cpu memory") as far as they can be had. @adopt: one that is there may have a process. */
+int cgroup_v2_make(const char *root, const char *path, const char *wanted, bool adopt,
+		   bool *ret_fresh, struct err *err);
 
 /* v1: the group's directory in the first hierarchy that has it. */
 int cgroup_v1_dir(const char *path, char buf[CGROUP_DIR_MAX]);

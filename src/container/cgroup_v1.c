@@ -41,6 +41,12 @@ static const char *const extras[] = { "hugetlb", "net_cls", "net_prio", "rdma" }
 #define NO_HIERARCHY	 2 /* among results of which 0 and 1 are good, and errors are negative */
 #define CONTROLLER_COUNT (BASE_COUNT + ARRAY_SIZE(extras))
 
+enum mode {
+	CREATE,
+	ADOPT, /* it may be there, and have a process */
+	UPDATE,
+};
+
 static const char *controller_at(size_t i)
 {
 	return i < BASE_COUNT ? cgroup_v1_controllers[i] : extras[i - BASE_COUNT];
@@ -150,7 +156,8 @@ static int take_over(const char *controller, const char *dir, const char *path, 
 }
 
 /* 1: made; 0: it was there; NO_HIERARCHY, and @err is as it was. */
-static int make_group(const char *controller, const char *path, const char *dir, struct err *err)
+static int make_group(const char *controller, const char *path, const char *dir, enum mode mode,
+		      struct err *err)
 {
 	int r = mkdir(dir, 0755) < 0 ? -errno : 1;
 
@@ -162,7 +169,7 @@ static int make_group(const char *controller, const char *path, const char *dir,
 			r = mkdir(dir, 0755) < 0 ? -errno : 1;
 	}
 	if (r == -EEXIST)
-		r = take_over(controller, dir, path, err);
+		r = mode == ADOPT ? 0 : take_over(controller, dir, path, err);
 	else if (r < 0)
 		err_sys(err, -r, "make the cgroup %s:/%s", controller, path);
 	if (r >= 0 && !strcmp(controller, "cpuset")) { /* 0 or 1 by now */
@@ -197,20 +204,22 @@ static int open_group(const char *controller, const char *path, const char *dir,
 }
 
 /* The huge pages of a hybrid host. */
-static int hybrid_hugetlb(const char *path, const struct plan_resources *l, bool make,
+static int hybrid_hugetlb(const char *path, const struct plan_resources *l, enum mode mode,
 			  struct err *err)
 {
 	struct cgroup_knobs k = { 0 };
 	_cleanup_close_ int dir = -EBADF;
 	char name[CGROUP_DIR_MAX];
 	bool fresh;
-	int r = make ? cgroup_v2_make(CGROUP_UNIFIED, path, "hugetlb", &fresh, err) : 0;
+	int r = mode == UPDATE ? 0
+			       : cgroup_v2_make(CGROUP_UNIFIED, path, "hugetlb", mode == ADOPT,
+						&fresh, err);
 
 	if (r < 0)
 		return r;
 	if (!cgroup_join_path(name, CGROUP_UNIFIED, path, NULL))
 		return err_set(err, ENAMETOOLONG, "the cgroup path \"%.60s…\" is too long", path);
-	if (!make && access(name, F_OK) < 0)
+	if (mode == UPDATE && access(name, F_OK) < 0)
 		return err_set(err, ENOENT,
 			       "set the huge page limit (hugetlb.%s.max): the container was made "
 			       "without such a limit, and has no cgroup in " CGROUP_UNIFIED,
@@ -230,9 +239,10 @@ static bool is_hybrid(void)
 	return statfs(CGROUP_UNIFIED, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
 }
 
-/* Sets @k and, in "devices", the rules, in the group of one controller; with @make it makes it. */
+/* Sets @k and, in "devices", the rules, in the group of one controller; makes it unless it is an
+ * UPDATE. */
 static int set_knobs(const char *controller, const char *path, const struct plan_resources *l,
-		     const struct cgroup_knobs *k, bool make, bool *ret_made, struct err *err)
+		     const struct cgroup_knobs *k, enum mode mode, bool *ret_made, struct err *err)
 {
 	bool needed = k->count || (!strcmp(controller, "devices") && l->device_rule_count);
 	_cleanup_close_ int fd = -EBADF;
@@ -242,12 +252,12 @@ static int set_knobs(const char *controller, const char *path, const struct plan
 	root_of(controller, root);
 	if (!cgroup_join_path(dir, root, path, NULL))
 		return err_set(err, ENAMETOOLONG, "the cgroup path \"%.60s…\" is too long", path);
-	if (make)
-		r = make_group(controller, path, dir, err);
+	if (mode != UPDATE)
+		r = make_group(controller, path, dir, mode, err);
 	else if (access(root, F_OK) < 0)
 		r = NO_HIERARCHY;
 	if (r == NO_HIERARCHY && needed && !strcmp(controller, "hugetlb") && is_hybrid())
-		return hybrid_hugetlb(path, l, make, err);
+		return hybrid_hugetlb(path, l, mode, err);
 	if (r == NO_HIERARCHY)
 		return needed ? no_controller(controller, k, err) : 0;
 	*ret_made = r > 0;
@@ -261,7 +271,7 @@ static int set_knobs(const char *controller, const char *path, const struct plan
 }
 
 /* @ret_made: the group must be removed when another controller fails. */
-static int set_in(size_t index, const char *path, const struct plan_resources *l, bool make,
+static int set_in(size_t index, const char *path, const struct plan_resources *l, enum mode mode,
 		  bool *ret_made, struct err *err)
 {
 	const char *controller = controller_at(index);
@@ -269,9 +279,9 @@ static int set_in(size_t index, const char *path, const struct plan_resources *l
 	int r = cgroup_v1_knobs(controller, l, &k, err);
 
 	*ret_made = false;
-	if (r == 0 && (k.count || (make && index < BASE_COUNT) ||
+	if (r == 0 && (k.count || (mode != UPDATE && index < BASE_COUNT) ||
 		       (l->device_rule_count && !strcmp(controller, "devices"))))
-		r = set_knobs(controller, path, l, &k, make, ret_made, err);
+		r = set_knobs(controller, path, l, &k, mode, ret_made, err);
 	cgroup_knobs_done(&k);
 	return r;
 }
@@ -288,13 +298,14 @@ static int check(const char *path, const struct plan_resources *l, struct err *e
 
 /* ---- cgroup_ops ----------------------------------------------------------------------------- */
 
-static int v1_create(const char *path, const struct plan_resources *l, struct err *err)
+static int make_all(const char *path, const struct plan_resources *l, enum mode mode,
+		    struct err *err)
 {
 	bool made[CONTROLLER_COUNT] = { false };
 	int r = check(path, l, err);
 
 	for (size_t i = 0; i < CONTROLLER_COUNT && r == 0; i++)
-		r = set_in(i, path, l, true, &made[i], err);
+		r = set_in(i, path, l, mode, &made[i], err);
 	if (r == 0)
 		return 0;
 	for (size_t i = 0; i < CONTROLLER_COUNT; i++) {
@@ -307,13 +318,23 @@ static int v1_create(const char *path, const struct plan_resources *l, struct er
 	return r;
 }
 
+static int v1_create(const char *path, const struct plan_resources *l, struct err *err)
+{
+	return make_all(path, l, CREATE, err);
+}
+
+static int v1_adopt(const char *path, const struct plan_resources *l, struct err *err)
+{
+	return make_all(path, l, ADOPT, err);
+}
+
 static int v1_update(const char *path, const struct plan_resources *l, struct err *err)
 {
 	bool made;
 	int r = check(path, l, err);
 
 	for (size_t i = 0; i < CONTROLLER_COUNT && r == 0; i++)
-		r = set_in(i, path, l, false, &made, err);
+		r = set_in(i, path, l, UPDATE, &made, err);
 	return r;
 }
 
@@ -321,10 +342,11 @@ static int v1_join(const char *path)
 {
 	char root[64], file[CGROUP_DIR_MAX];
 
-	for (size_t i = 0; i < CONTROLLER_COUNT; i++) {
+	/* one more than there are controllers: where systemd has its units, and this may be one */
+	for (size_t i = 0; i <= CONTROLLER_COUNT; i++) {
 		int r;
 
-		root_of(controller_at(i), root);
+		root_of(i < CONTROLLER_COUNT ? controller_at(i) : "systemd", root);
 		if (!cgroup_join_path(file, root, path, "tasks"))
 			return -ENAMETOOLONG;
 		r = io_write_knob(AT_FDCWD, file, "0");
@@ -390,6 +412,7 @@ static uint64_t v1_oom_kills(const char *path)
 const struct cgroup_ops cgroup_v1 = {
 	.name = "v1",
 	.create = v1_create,
+	.adopt = v1_adopt,
 	.update = v1_update,
 	.join = v1_join,
 	.open = v1_open,

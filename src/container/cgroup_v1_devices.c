@@ -28,19 +28,33 @@ static uint8_t exception_bits(const struct cgroup_device *d, bool allow_all)
 	return allow_all ? (uint8_t)~d->access & 7 : d->access;
 }
 
-/* Has each pattern at least the exceptions of the wider ones? */
+/* All exceptions that match count here: has each pattern at least those of the wider ones? */
 static bool fits(const struct cgroup_devices *d, bool allow_all)
 {
 	for (size_t i = 0; i < d->count; i++)
-		for (size_t j = i + 1; j < d->count; j++) {
-			const struct cgroup_device *n = &d->list[i], *w = &d->list[j];
-
-			if (n->type == w->type && (w->major < 0 || w->major == n->major) &&
-			    (w->minor < 0 || w->minor == n->minor) &&
-			    (exception_bits(w, allow_all) & ~exception_bits(n, allow_all)))
+		for (size_t j = i + 1; j < d->count; j++)
+			if (cgroup_device_is_below(&d->list[i], &d->list[j]) &&
+			    (exception_bits(&d->list[j], allow_all) &
+			     ~exception_bits(&d->list[i], allow_all)))
 				return false;
-		}
 	return true;
+}
+
+/* Leaves out what a wider exception says as well. */
+static void reduce(struct cgroup_devices *d)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < d->count; i++) {
+		bool said = false;
+
+		for (size_t j = i + 1; j < d->count && !said; j++)
+			said = cgroup_device_is_below(&d->list[i], &d->list[j]) &&
+			       d->list[i].access == d->list[j].access;
+		if (!said)
+			d->list[kept++] = d->list[i];
+	}
+	d->count = kept;
 }
 
 static void number_or_star(char buf[24], int64_t n)
@@ -160,6 +174,7 @@ int cgroup_v1_devices(int dir, const struct plan_resources *l, bool fresh, struc
 				    "set the device rules (devices.allow, devices.deny): cgroup v1 "
 				    "has no exceptions to exceptions, as these rules need");
 	}
+	reduce(&d);
 	/* everything but nothing: shorter the other way round */
 	if (r == 0 && d.count == 2 && d.list[0].access == 7 && d.list[1].access == 7)
 		allow_all = true;

@@ -106,6 +106,16 @@ int cgroup_v1_is_frozen(const char *path)
 	return r < 0 ? r : state_is(file, "FROZEN");
 }
 
+static int thaw_one(const char *dir, void *data _unused_)
+{
+	char file[CGROUP_DIR_MAX];
+
+	if (cgroup_join_path(file, dir, "freezer.state", NULL))
+		(void)io_write_knob(AT_FDCWD, file, "THAWED");
+	return 0;
+}
+
+/* Whoever stands still cannot die, be it that the container froze a group below its own. */
 static int kill_all(const char *path, const char *dir)
 {
 	int64_t end = cgroup_now_ms() + CGROUP_WAIT_MS;
@@ -114,8 +124,8 @@ static int kill_all(const char *path, const char *dir)
 		bool frozen = !is_own_group(path) && cgroup_v1_freeze(path, true, NULL) == 0;
 		int n = cgroup_signal_all(dir, SIGKILL);
 
-		if (frozen)
-			(void)cgroup_v1_freeze(path, false, NULL);
+		if (frozen || n > 0)
+			(void)cgroup_walk(dir, 0, thaw_one, NULL);
 		if (n <= 0)
 			return n;
 		/* dying takes a moment, and only then can the group be removed */

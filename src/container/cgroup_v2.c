@@ -99,8 +99,8 @@ static int make_parents(const char *root, const char *group)
 	return 0;
 }
 
-int cgroup_v2_make(const char *root, const char *path, const char *wanted, bool *ret_fresh,
-		   struct err *err)
+int cgroup_v2_make(const char *root, const char *path, const char *wanted, bool adopt,
+		   bool *ret_fresh, struct err *err)
 {
 	char dir[CGROUP_DIR_MAX];
 	int r;
@@ -114,7 +114,7 @@ int cgroup_v2_make(const char *root, const char *path, const char *wanted, bool 
 			r = mkdir(dir, 0755) < 0 ? -errno : 0;
 	}
 	*ret_fresh = r == 0;
-	if (r == -EEXIST && cgroup_has_processes(dir))
+	if (r == -EEXIST && !adopt && cgroup_has_processes(dir))
 		return err_set(err, EBUSY,
 			       "the cgroup /%s has processes already; a container needs one of its "
 			       "own",
@@ -159,7 +159,7 @@ static void list_wanted(const struct plan_resources *l, char *buf, size_t size)
 
 /* ---- cgroup_ops ----------------------------------------------------------------------------- */
 
-static int v2_create(const char *path, const struct plan_resources *l, struct err *err)
+static int make(const char *path, const struct plan_resources *l, bool adopt, struct err *err)
 {
 	bool fresh = false;
 	char wanted[64];
@@ -168,7 +168,7 @@ static int v2_create(const char *path, const struct plan_resources *l, struct er
 	if (r < 0)
 		return r;
 	list_wanted(l, wanted, sizeof(wanted));
-	r = cgroup_v2_make(CGROUP_ROOT, path, wanted, &fresh, err);
+	r = cgroup_v2_make(CGROUP_ROOT, path, wanted, adopt, &fresh, err);
 	if (r == 0)
 		r = set_limits(path, l, fresh, err);
 	if (r < 0 && fresh) {
@@ -178,6 +178,16 @@ static int v2_create(const char *path, const struct plan_resources *l, struct er
 			(void)rmdir(dir);
 	}
 	return r;
+}
+
+static int v2_create(const char *path, const struct plan_resources *l, struct err *err)
+{
+	return make(path, l, false, err);
+}
+
+static int v2_adopt(const char *path, const struct plan_resources *l, struct err *err)
+{
+	return make(path, l, true, err);
 }
 
 static int v2_update(const char *path, const struct plan_resources *l, struct err *err)
@@ -228,6 +238,7 @@ static uint64_t v2_oom_kills(const char *path)
 const struct cgroup_ops cgroup_v2 = {
 	.name = "v2",
 	.create = v2_create,
+	.adopt = v2_adopt,
 	.update = v2_update,
 	.join = v2_join,
 	.open = v2_open,

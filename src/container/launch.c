@@ -190,7 +190,8 @@ int launch_start(const struct launch_spec *spec, struct launch *ret, struct err 
 	if (r == 0)
 		r = open_sources(spec, &l, &sources, err);
 	if (r == 0)
-		r = launch_send_plan(spec, ours, sources.root < 0 ? 0 : (uint32_t)sources.count + 1, err);
+		r = launch_send_plan(spec, ours, sources.root < 0 ? 0 : (uint32_t)sources.count + 1,
+				     err);
 	if (r == 0)
 		r = send_sources(ours, &sources, err);
 	root_sources_done(&sources);

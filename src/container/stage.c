@@ -112,6 +112,8 @@ static int become_command(struct stage *s, struct err *err)
 	int r = stage_user_become(s, err);
 
 	if (r == 0)
+		r = stage_exec_find(s, err);
+	if (r == 0)
 		r = stage_wait_for_start(s, err);
 	if (r == 0 && s->mode == STAGE_RUN)
 		r = stage_hooks(s, PLAN_HOOK_START_CONTAINER, err);

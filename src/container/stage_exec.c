@@ -112,7 +112,8 @@ static int explain(const char *path, int errnum, struct err *err)
 							     : "");
 	}
 	if (errnum == ENOENT || errnum == ENOTDIR)
-		return err_exit(err, errnum, EXIT_NOT_FOUND, "%s: no such file in the image", path);
+		return err_exit(err, errnum, EXIT_NOT_FOUND,
+				"\"%s\": no such file or directory (it is not in the image)", path);
 	if (errnum == ENOEXEC && n >= (ssize_t)sizeof(Elf64_Ehdr) &&
 	    !memcmp(head, ELFMAG, SELFMAG)) {
 		Elf64_Ehdr e;
@@ -127,15 +128,31 @@ static int explain(const char *path, int errnum, struct err *err)
 				n == 0 ? "the file is empty"
 				       : "a script needs a first line like #!/bin/sh");
 	if (errnum == EACCES && fd >= 0 && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
-		return err_exit(err, EISDIR, EXIT_CANNOT_RUN, "%s: is a directory", path);
+		return err_exit(err, EISDIR, EXIT_CANNOT_RUN,
+				"%s: permission denied: it is a directory", path);
 	if (errnum == EACCES)
 		return err_exit(err, EACCES, EXIT_CANNOT_RUN,
 				"%s: permission denied (is it executable for this user?)", path);
 	return err_exit(err, errnum, EXIT_CANNOT_RUN, "%s: %s", path, strerror(errnum));
 }
 
-/* As execvp(3) with the command's own PATH. A file that is there but cannot run ends the search. */
-static int exec_in_path(struct plan_process *p, struct err *err)
+/* Could @path be executed by this user? 0 or the positive errno that execve() would have. */
+static int check_file(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return errno;
+	if (!S_ISREG(st.st_mode) || faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0)
+		return EACCES;
+	return 0;
+}
+
+/*
+ * As execvp(3) with the command's own PATH: what there is goes into @found. A file that is there
+ * but cannot run is only taken when no other can.
+ */
+static int find_in_path(const struct plan_process *p, char *found, size_t size, struct err *err)
 {
 	const char *name = p->args[0], *path = strv_env_get(p->env, "PATH");
 	char candidate[4096], denied[4096] = "";
@@ -147,15 +164,15 @@ static int exec_in_path(struct plan_process *p, struct err *err)
 		int len = n ? snprintf(candidate, sizeof(candidate), "%.*s/%s", (int)n, path, name)
 			    : snprintf(candidate, sizeof(candidate), "./%s", name);
 
-		if (len > 0 && (size_t)len < sizeof(candidate)) {
-			int errnum;
+		if (len > 0 && (size_t)len < size) {
+			int errnum = check_file(candidate);
 
-			execve(candidate, p->args, p->env);
-			errnum = errno;
+			if (errnum == 0) {
+				memcpy(found, candidate, (size_t)len + 1);
+				return 0;
+			}
 			if (errnum == EACCES && !denied[0])
 				memcpy(denied, candidate, sizeof(denied));
-			else if (errnum != EACCES && exists(candidate))
-				return explain(candidate, errnum, err);
 		}
 		if (!path[n])
 			break;
@@ -163,9 +180,28 @@ static int exec_in_path(struct plan_process *p, struct err *err)
 	}
 	if (denied[0])
 		return explain(denied, EACCES, err);
+	/* the words are those that Docker and Podman know */
 	return err_exit(err, ENOENT, EXIT_NOT_FOUND,
-			"command \"%s\" is not in the image (looked in the directories of PATH)",
+			"exec: \"%s\": executable file not found in $PATH (it is not in the image)",
 			name);
+}
+
+int stage_exec_find(struct stage *s, struct err *err)
+{
+	const struct plan_process *p = &s->plan.process;
+	int errnum;
+
+	if (p->probe)
+		return 0;
+	if (!p->args[0][0])
+		return err_exit(err, ENOENT, EXIT_NOT_FOUND, "the command is an empty string");
+	if (!strchr(p->args[0], '/'))
+		return find_in_path(p, s->command, sizeof(s->command), err);
+	if (strlen(p->args[0]) >= sizeof(s->command))
+		return explain(p->args[0], ENAMETOOLONG, err);
+	memcpy(s->command, p->args[0], strlen(p->args[0]) + 1);
+	errnum = check_file(s->command);
+	return errnum ? explain(s->command, errnum, err) : 0;
 }
 
 int stage_exec(struct stage *s, struct err *err)
@@ -176,10 +212,6 @@ int stage_exec(struct stage *s, struct err *err)
 		close(s->sync_fd); /* as a successful exec would */
 		probe_run(p->probe);
 	}
-	if (!p->args[0][0])
-		return err_exit(err, ENOENT, EXIT_NOT_FOUND, "the command is an empty string");
-	if (!strchr(p->args[0], '/'))
-		return exec_in_path(p, err);
-	execve(p->args[0], p->args, p->env);
-	return explain(p->args[0], errno, err);
+	execve(s->command, p->args, p->env);
+	return explain(s->command, errno, err);
 }

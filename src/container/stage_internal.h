@@ -24,6 +24,7 @@ struct stage {
 	gid_t gid;
 	gid_t *groups;
 	size_t group_count;
+	char command[4096]; /* path of what is executed */
 };
 
 /* stage_link.c: what goes to and comes from the parent. */
@@ -93,8 +94,9 @@ int stage_user_become(struct stage *s, struct err *err);
 /* Capabilities and system call filter: the last thing before the command. */
 int stage_user_confine(struct stage *s, struct err *err);
 
-/* stage_exec.c: finds and executes the command; explains why it cannot be. Returns only on failure.
- */
+/* stage_exec.c: finds the command, and says why it cannot be executed. */
+int stage_exec_find(struct stage *s, struct err *err);
+/* Executes it. Returns only on failure, explained. */
 int stage_exec(struct stage *s, struct err *err);
 
 /* reaper.c: the calling process 1 reaps and forwards signals until @child ends, then exits alike.

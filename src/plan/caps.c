@@ -73,6 +73,11 @@ static bool find(const char *name, unsigned *ret)
 	return false;
 }
 
+const char *plan_cap_name(unsigned cap)
+{
+	return cap < ARRAY_SIZE(names) ? names[cap] : NULL;
+}
+
 int plan_parse_cap(const char *name, unsigned *ret, struct err *err)
 {
 	char upper[32];

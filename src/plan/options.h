@@ -77,6 +77,8 @@ int plan_check_name(const char *name, struct err *err);
 
 /* Capability names ("NET_ADMIN", "cap_net_admin"); plan/caps.c. */
 int plan_parse_cap(const char *name, unsigned *ret, struct err *err);
+/* "CHOWN" for 0, …; NULL past the last one. */
+const char *plan_cap_name(unsigned cap);
 /* The set that --cap-add, --cap-drop and --privileged leave of Docker's default set. */
 int plan_caps_resolve(char *const *add, char *const *drop, bool privileged, uint64_t *ret,
 		      struct err *err);

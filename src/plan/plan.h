@@ -135,7 +135,7 @@ struct plan_mount {
 	uint64_t attrs; /* what is set on the mount itself */
 	uint64_t attrs_clear;	       /* and what is taken away ("rw", "exec", "dev", …) */
 	struct plan_mount_attrs below; /* on it and on all mounts below it ("rro", "rnosuid", …) */
-	char **options;	   /* file-system options, "size=65536k" */
+	char **options;		       /* file-system options, "size=65536k" */
 	struct plan_idmap *uid_map, *gid_map; /* of this mount only */
 	size_t uid_map_count, gid_map_count;
 };

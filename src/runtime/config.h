@@ -3,8 +3,8 @@
  * A bundle's config.json (OCI runtime-spec 1.2, and what 1.3 adds) as a struct plan.
  *
  * The text is hostile: it is read once, checked, and nothing of it is looked at again. What a plan
- * cannot say is kept beside it: the seccomp profile, which another program compiles, and the path of
- * the cgroup in the form that the cgroup manager in use understands.
+ * cannot say is kept beside it: the seccomp profile, which another program compiles, and the path
+ * of the cgroup in the form that the cgroup manager in use understands.
  *
  * Unknown members are passed over, as config.md ("Extensibility") wants it; known ones with a value
  * that has no meaning here are errors.
@@ -18,9 +18,9 @@
 
 struct err;
 
-#define CONFIG_NAME    "config.json"
-#define CONFIG_MAX     (8u << 20)
-#define OCI_VERSION    "1.2.0" /* what state and features tell */
+#define CONFIG_NAME	"config.json"
+#define CONFIG_MAX	(8u << 20)
+#define OCI_VERSION	"1.2.0" /* what state and features tell */
 #define OCI_VERSION_MIN "1.0.0"
 
 struct config_seccomp {
@@ -34,7 +34,7 @@ struct config {
 	struct config_seccomp seccomp;
 	char *cgroups_path; /* as it stands there, NULL: none */
 	char *oci_version;
-	char **warnings;    /* what was passed over and may matter */
+	char **warnings; /* what was passed over and may matter */
 };
 
 /* Reads DIR/config.json; @dir is absolute. The caller owns *@ret (config_done()). */

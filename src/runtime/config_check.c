@@ -30,8 +30,9 @@ static int check_required(const struct config *c, struct err *err)
 		return err_set(err, EINVAL, CONFIG_NAME ": root.path is missing");
 	if (!(p->namespaces & PLAN_NS_MOUNT))
 		return err_set(err, EOPNOTSUPP,
-			       CONFIG_NAME ": linux.namespaces has no mount namespace: the container's "
-					   "mounts would be the host's");
+			       CONFIG_NAME
+			       ": linux.namespaces has no mount namespace: the container's "
+			       "mounts would be the host's");
 	return 0;
 }
 
@@ -39,32 +40,38 @@ static int check_namespaces(const struct plan *p, struct err *err)
 {
 	if (p->hostname && p->hostname[0] && !is_new(p, PLAN_NS_UTS))
 		return err_set(err, EINVAL,
-			       CONFIG_NAME ": hostname: it would be changed outside of the container; "
-					   "this needs a new uts namespace");
+			       CONFIG_NAME
+			       ": hostname: it would be changed outside of the container; "
+			       "this needs a new uts namespace");
 	if (p->domainname && p->domainname[0] && !is_new(p, PLAN_NS_UTS))
 		return err_set(err, EINVAL, CONFIG_NAME ": domainname needs a new uts namespace");
 	if ((p->monotonic_offset_ns || p->boottime_offset_ns) && !is_new(p, PLAN_NS_TIME))
-		return err_set(err, EINVAL, CONFIG_NAME ": linux.timeOffsets needs a new time namespace");
+		return err_set(err, EINVAL,
+			       CONFIG_NAME ": linux.timeOffsets needs a new time namespace");
 	if (p->net_device_count && !(p->namespaces & PLAN_NS_NET))
 		return err_set(err, EINVAL,
-			       CONFIG_NAME ": linux.netDevices needs a network namespace of its own");
+			       CONFIG_NAME
+			       ": linux.netDevices needs a network namespace of its own");
 	if (is_new(p, PLAN_NS_USER) && (!p->uid_map_count || !p->gid_map_count))
 		return err_set(err, EINVAL,
-			       CONFIG_NAME ": linux.uidMappings and gidMappings are missing: a user "
-					   "namespace needs both");
+			       CONFIG_NAME
+			       ": linux.uidMappings and gidMappings are missing: a user "
+			       "namespace needs both");
 	if (!is_new(p, PLAN_NS_USER) && (p->uid_map_count || p->gid_map_count) &&
 	    !(p->joined & PLAN_NS_USER))
 		return err_set(err, EINVAL,
-			       CONFIG_NAME ": linux.uidMappings and gidMappings need a user namespace");
+			       CONFIG_NAME
+			       ": linux.uidMappings and gidMappings need a user namespace");
 	return 0;
 }
 
 /* A setting that has no namespace would be the host's (sysctl(8), and the kernel's own lists). */
 static int check_sysctl(const struct plan *p, const char *assignment, struct err *err)
 {
-	static const char *const ipc[] = { "kernel.msgmax=", "kernel.msgmnb=",	"kernel.msgmni=",
-					   "kernel.sem=",    "kernel.shmall=",	"kernel.shmmax=",
-					   "kernel.shmmni=", "kernel.shm_rmid_forced=" };
+	static const char *const ipc[] = {
+		"kernel.msgmax=", "kernel.msgmnb=", "kernel.msgmni=", "kernel.sem=",
+		"kernel.shmall=", "kernel.shmmax=", "kernel.shmmni=", "kernel.shm_rmid_forced="
+	};
 	_cleanup_free_ char *name = strdup(assignment);
 	uint32_t needs = 0;
 
@@ -86,7 +93,8 @@ static int check_sysctl(const struct plan *p, const char *assignment, struct err
 		needs = PLAN_NS_USER;
 	else if (str_starts(name, "kernel.hostname="))
 		return err_set(err, EINVAL,
-			       CONFIG_NAME ": linux.sysctl: kernel.hostname: use the member hostname");
+			       CONFIG_NAME
+			       ": linux.sysctl: kernel.hostname: use the member hostname");
 	name[strcspn(name, "=")] = 0;
 	if (!needs)
 		return err_set(err, EINVAL,
@@ -95,8 +103,9 @@ static int check_sysctl(const struct plan *p, const char *assignment, struct err
 			       name);
 	if (!(p->namespaces & needs))
 		return err_set(err, EINVAL,
-			       CONFIG_NAME ": linux.sysctl: %s would be changed for the whole host: the "
-					   "container shares that namespace with it",
+			       CONFIG_NAME
+			       ": linux.sysctl: %s would be changed for the whole host: the "
+			       "container shares that namespace with it",
 			       name);
 	return 0;
 }
@@ -136,8 +145,9 @@ static int check_labels(const struct plan *p, struct err *err)
 
 	if (wanted && access("/sys/fs/selinux/enforce", F_OK) < 0)
 		return err_set(err, EOPNOTSUPP,
-			       CONFIG_NAME ": selinuxLabel, mountLabel: SELinux is not enabled in this "
-					   "kernel");
+			       CONFIG_NAME
+			       ": selinuxLabel, mountLabel: SELinux is not enabled in this "
+			       "kernel");
 	return 0;
 }
 

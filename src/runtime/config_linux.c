@@ -24,9 +24,9 @@ struct ns_reading {
 static void ns_type(struct json_read *r, void *to)
 {
 	static const struct config_word types[] = {
-		{ "pid", PLAN_NS_PID },	      { "network", PLAN_NS_NET }, { "ipc", PLAN_NS_IPC },
-		{ "uts", PLAN_NS_UTS },	      { "cgroup", PLAN_NS_CGROUP }, { "user", PLAN_NS_USER },
-		{ "time", PLAN_NS_TIME },     { "mount", PLAN_NS_MOUNT }, { NULL, 0 },
+		{ "pid", PLAN_NS_PID },	  { "network", PLAN_NS_NET },	{ "ipc", PLAN_NS_IPC },
+		{ "uts", PLAN_NS_UTS },	  { "cgroup", PLAN_NS_CGROUP }, { "user", PLAN_NS_USER },
+		{ "time", PLAN_NS_TIME }, { "mount", PLAN_NS_MOUNT },	{ NULL, 0 },
 	};
 
 	((struct ns_reading *)to)->type = config_word(r, types, "a type of namespace");
@@ -124,7 +124,8 @@ static void device_type(struct json_read *r, void *to)
 		{ "c", 'c' }, { "u", 'c' }, { "b", 'b' }, { "p", 'p' }, { NULL, 0 }
 	};
 
-	((struct plan_device *)to)->type = (char)config_word(r, types, "a type of device (c, b, u, p)");
+	((struct plan_device *)to)->type =
+		(char)config_word(r, types, "a type of device (c, b, u, p)");
 }
 
 static void device_major(struct json_read *r, void *to)
@@ -156,9 +157,10 @@ static void device_gid(struct json_read *r, void *to)
 static void linux_devices(struct json_read *r, void *to)
 {
 	static const struct config_member members[] = {
-		{ "path", device_path },   { "type", device_type },  { "major", device_major },
-		{ "minor", device_minor }, { "fileMode", device_mode }, { "uid", device_uid },
-		{ "gid", device_gid },	   { NULL, NULL },
+		{ "path", device_path },     { "type", device_type },
+		{ "major", device_major },   { "minor", device_minor },
+		{ "fileMode", device_mode }, { "uid", device_uid },
+		{ "gid", device_gid },	     { NULL, NULL },
 	};
 	struct plan *p = &config_of(to)->plan;
 
@@ -238,15 +240,20 @@ static void linux_mount_label(struct json_read *r, void *to)
 static void linux_propagation(struct json_read *r, void *to)
 {
 	static const struct config_word words[] = {
-		{ "shared", MS_SHARED },   { "rshared", MS_SHARED },
-		{ "slave", MS_SLAVE },	   { "rslave", MS_SLAVE },
-		{ "private", MS_PRIVATE }, { "rprivate", MS_PRIVATE },
-		{ "unbindable", MS_UNBINDABLE }, { "runbindable", MS_UNBINDABLE },
-		{ "", 0 },		   { NULL, 0 },
+		{ "shared", MS_SHARED },
+		{ "rshared", MS_SHARED },
+		{ "slave", MS_SLAVE },
+		{ "rslave", MS_SLAVE },
+		{ "private", MS_PRIVATE },
+		{ "rprivate", MS_PRIVATE },
+		{ "unbindable", MS_UNBINDABLE },
+		{ "runbindable", MS_UNBINDABLE },
+		{ "", 0 },
+		{ NULL, 0 },
 	};
 
-	config_of(to)->plan.root.propagation =
-		(uint32_t)config_word(r, words, "a propagation (shared, slave, private, unbindable)");
+	config_of(to)->plan.root.propagation = (uint32_t)config_word(
+		r, words, "a propagation (shared, slave, private, unbindable)");
 }
 
 static void personality_domain(struct json_read *r, void *to)
@@ -279,10 +286,14 @@ static void linux_personality(struct json_read *r, void *to)
 static void policy_mode(struct json_read *r, void *to)
 {
 	static const struct config_word modes[] = {
-		{ "MPOL_DEFAULT", 0 },	  { "MPOL_PREFERRED", 1 },
-		{ "MPOL_BIND", 2 },	  { "MPOL_INTERLEAVE", 3 },
-		{ "MPOL_LOCAL", 4 },	  { "MPOL_PREFERRED_MANY", 5 },
-		{ "MPOL_WEIGHTED_INTERLEAVE", 6 }, { NULL, 0 },
+		{ "MPOL_DEFAULT", 0 },
+		{ "MPOL_PREFERRED", 1 },
+		{ "MPOL_BIND", 2 },
+		{ "MPOL_INTERLEAVE", 3 },
+		{ "MPOL_LOCAL", 4 },
+		{ "MPOL_PREFERRED_MANY", 5 },
+		{ "MPOL_WEIGHTED_INTERLEAVE", 6 },
+		{ NULL, 0 },
 	};
 
 	config_of(to)->plan.memory_policy.mode = (uint32_t)config_word(r, modes, "a memory policy");
@@ -358,10 +369,14 @@ static void rdt_monitor(struct json_read *r, void *to)
 static void linux_rdt(struct json_read *r, void *to)
 {
 	static const struct config_member members[] = {
-		{ "closID", rdt_clos },		    { "l3CacheSchema", rdt_l3 },
-		{ "memBwSchema", rdt_mb },	    { "schemata", rdt_schemata },
-		{ "enableCMT", rdt_monitor },	    { "enableMBM", rdt_monitor },
-		{ "enableMonitoring", rdt_monitor }, { NULL, NULL },
+		{ "closID", rdt_clos },
+		{ "l3CacheSchema", rdt_l3 },
+		{ "memBwSchema", rdt_mb },
+		{ "schemata", rdt_schemata },
+		{ "enableCMT", rdt_monitor },
+		{ "enableMBM", rdt_monitor },
+		{ "enableMonitoring", rdt_monitor },
+		{ NULL, NULL },
 	};
 
 	if (json_read_null(r))

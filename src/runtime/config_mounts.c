@@ -179,9 +179,9 @@ static void choose_kind(struct json_read *r, struct reading *to)
 		const char *type;
 		uint8_t kind;
 	} kinds[] = {
-		{ "tmpfs", PLAN_MOUNT_TMPFS },	 { "proc", PLAN_MOUNT_PROC },
-		{ "sysfs", PLAN_MOUNT_SYSFS },	 { "devpts", PLAN_MOUNT_DEVPTS },
-		{ "mqueue", PLAN_MOUNT_MQUEUE }, { "cgroup", PLAN_MOUNT_CGROUP },
+		{ "tmpfs", PLAN_MOUNT_TMPFS },	  { "proc", PLAN_MOUNT_PROC },
+		{ "sysfs", PLAN_MOUNT_SYSFS },	  { "devpts", PLAN_MOUNT_DEVPTS },
+		{ "mqueue", PLAN_MOUNT_MQUEUE },  { "cgroup", PLAN_MOUNT_CGROUP },
 		{ "cgroup2", PLAN_MOUNT_CGROUP },
 	};
 	struct plan_mount *m = to->m;
@@ -241,9 +241,12 @@ static void take_id_maps(struct json_read *r, struct reading *to)
 static void read_mount(struct json_read *r, struct plan_mount *m, const char *bundle)
 {
 	static const struct config_member members[] = {
-		{ "destination", mount_destination }, { "type", mount_type },
-		{ "source", mount_source },	      { "options", mount_options },
-		{ "uidMappings", mount_uids },	      { "gidMappings", mount_gids },
+		{ "destination", mount_destination },
+		{ "type", mount_type },
+		{ "source", mount_source },
+		{ "options", mount_options },
+		{ "uidMappings", mount_uids },
+		{ "gidMappings", mount_gids },
 		{ NULL, NULL },
 	};
 	struct reading to = { .m = m };

@@ -151,14 +151,22 @@ static void read_capabilities(struct json_read *r, void *to)
 static void rlimit_type(struct json_read *r, void *to)
 {
 	static const struct config_word types[] = {
-		{ "RLIMIT_CPU", RLIMIT_CPU },		{ "RLIMIT_FSIZE", RLIMIT_FSIZE },
-		{ "RLIMIT_DATA", RLIMIT_DATA },		{ "RLIMIT_STACK", RLIMIT_STACK },
-		{ "RLIMIT_CORE", RLIMIT_CORE },		{ "RLIMIT_RSS", RLIMIT_RSS },
-		{ "RLIMIT_NPROC", RLIMIT_NPROC },	{ "RLIMIT_NOFILE", RLIMIT_NOFILE },
-		{ "RLIMIT_MEMLOCK", RLIMIT_MEMLOCK },	{ "RLIMIT_AS", RLIMIT_AS },
-		{ "RLIMIT_LOCKS", RLIMIT_LOCKS },	{ "RLIMIT_SIGPENDING", RLIMIT_SIGPENDING },
-		{ "RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE }, { "RLIMIT_NICE", RLIMIT_NICE },
-		{ "RLIMIT_RTPRIO", RLIMIT_RTPRIO },	{ "RLIMIT_RTTIME", RLIMIT_RTTIME },
+		{ "RLIMIT_CPU", RLIMIT_CPU },
+		{ "RLIMIT_FSIZE", RLIMIT_FSIZE },
+		{ "RLIMIT_DATA", RLIMIT_DATA },
+		{ "RLIMIT_STACK", RLIMIT_STACK },
+		{ "RLIMIT_CORE", RLIMIT_CORE },
+		{ "RLIMIT_RSS", RLIMIT_RSS },
+		{ "RLIMIT_NPROC", RLIMIT_NPROC },
+		{ "RLIMIT_NOFILE", RLIMIT_NOFILE },
+		{ "RLIMIT_MEMLOCK", RLIMIT_MEMLOCK },
+		{ "RLIMIT_AS", RLIMIT_AS },
+		{ "RLIMIT_LOCKS", RLIMIT_LOCKS },
+		{ "RLIMIT_SIGPENDING", RLIMIT_SIGPENDING },
+		{ "RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE },
+		{ "RLIMIT_NICE", RLIMIT_NICE },
+		{ "RLIMIT_RTPRIO", RLIMIT_RTPRIO },
+		{ "RLIMIT_RTTIME", RLIMIT_RTTIME },
 		{ NULL, 0 },
 	};
 
@@ -229,10 +237,14 @@ static void read_oom_score(struct json_read *r, void *to)
 static void sched_policy(struct json_read *r, void *to)
 {
 	static const struct config_word policies[] = {
-		{ "SCHED_OTHER", SCHED_OTHER },	{ "SCHED_FIFO", SCHED_FIFO },
-		{ "SCHED_RR", SCHED_RR },	{ "SCHED_BATCH", SCHED_BATCH },
-		{ "SCHED_ISO", 4 },		{ "SCHED_IDLE", SCHED_IDLE },
-		{ "SCHED_DEADLINE", 6 },	{ NULL, 0 },
+		{ "SCHED_OTHER", SCHED_OTHER },
+		{ "SCHED_FIFO", SCHED_FIFO },
+		{ "SCHED_RR", SCHED_RR },
+		{ "SCHED_BATCH", SCHED_BATCH },
+		{ "SCHED_ISO", 4 },
+		{ "SCHED_IDLE", SCHED_IDLE },
+		{ "SCHED_DEADLINE", 6 },
+		{ NULL, 0 },
 	};
 
 	process_of(to)->scheduler.policy =
@@ -253,10 +265,10 @@ static void sched_priority(struct json_read *r, void *to)
 static void sched_flags(struct json_read *r, void *to)
 {
 	static const struct config_word flags[] = {
-		{ "SCHED_FLAG_RESET_ON_FORK", 0x01 },	{ "SCHED_FLAG_RECLAIM", 0x02 },
-		{ "SCHED_FLAG_DL_OVERRUN", 0x04 },	{ "SCHED_FLAG_KEEP_POLICY", 0x08 },
-		{ "SCHED_FLAG_KEEP_PARAMS", 0x10 },	{ "SCHED_FLAG_UTIL_CLAMP_MIN", 0x20 },
-		{ "SCHED_FLAG_UTIL_CLAMP_MAX", 0x40 },	{ NULL, 0 },
+		{ "SCHED_FLAG_RESET_ON_FORK", 0x01 },  { "SCHED_FLAG_RECLAIM", 0x02 },
+		{ "SCHED_FLAG_DL_OVERRUN", 0x04 },     { "SCHED_FLAG_KEEP_POLICY", 0x08 },
+		{ "SCHED_FLAG_KEEP_PARAMS", 0x10 },    { "SCHED_FLAG_UTIL_CLAMP_MIN", 0x20 },
+		{ "SCHED_FLAG_UTIL_CLAMP_MAX", 0x40 }, { NULL, 0 },
 	};
 
 	for (json_read_array(r); json_read_item(r);)
@@ -281,10 +293,10 @@ static void sched_period(struct json_read *r, void *to)
 static void read_scheduler(struct json_read *r, void *to)
 {
 	static const struct config_member members[] = {
-		{ "policy", sched_policy },   { "nice", sched_nice },
+		{ "policy", sched_policy },	{ "nice", sched_nice },
 		{ "priority", sched_priority }, { "flags", sched_flags },
-		{ "runtime", sched_runtime }, { "deadline", sched_deadline },
-		{ "period", sched_period },   { NULL, NULL },
+		{ "runtime", sched_runtime },	{ "deadline", sched_deadline },
+		{ "period", sched_period },	{ NULL, NULL },
 	};
 
 	if (json_read_null(r))

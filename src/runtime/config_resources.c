@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `linux.resources` of config.json, and what `update` is given (config-linux.md, "Control groups"). */
+/* `linux.resources` of config.json, and what `update` is given (config-linux.md, "Control groups").
+ */
 #include "runtime/config_internal.h"
 
 #include <errno.h>
@@ -45,11 +46,13 @@ static void memory_kernel_tcp(struct json_read *r, void *to)
 	res(to)->kernel_tcp_bytes = limit(r);
 }
 
-/* Linux has had no limit of kernel memory since 5.16; runc and crun pass over it as well. */
 static void memory_kernel(struct json_read *r, void *to)
 {
+	uint64_t v = limit(r);
+
 	(void)to;
-	(void)limit(r);
+	if (v && v != PLAN_UNLIMITED)
+		json_read_fail(r, EOPNOTSUPP, "Linux has no limit of kernel memory since 5.16");
 }
 
 static void memory_swappiness(struct json_read *r, void *to)
@@ -242,7 +245,9 @@ static void read_devices(struct json_read *r, void *to)
 
 		if (!d)
 			continue;
-		*d = (struct plan_device_rule){ .type = 'a', .major = -1, .minor = -1, .access = 7 };
+		*d = (struct plan_device_rule){
+			.type = 'a', .major = -1, .minor = -1, .access = 7
+		};
 		config_members(r, members, d);
 	}
 }
@@ -499,16 +504,11 @@ static void read_unified(struct json_read *r, void *to)
 void config_resources(struct json_read *r, void *resources)
 {
 	static const struct config_member members[] = {
-		{ "devices", read_devices },
-		{ "memory", read_memory },
-		{ "cpu", read_cpu },
-		{ "pids", read_pids },
-		{ "blockIO", read_block_io },
-		{ "hugepageLimits", read_hugepages },
-		{ "network", read_network },
-		{ "rdma", read_rdma },
-		{ "unified", read_unified },
-		{ NULL, NULL },
+		{ "devices", read_devices },  { "memory", read_memory },
+		{ "cpu", read_cpu },	      { "pids", read_pids },
+		{ "blockIO", read_block_io }, { "hugepageLimits", read_hugepages },
+		{ "network", read_network },  { "rdma", read_rdma },
+		{ "unified", read_unified },  { NULL, NULL },
 	};
 
 	config_members(r, members, resources);

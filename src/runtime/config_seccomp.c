@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `linux.seccomp` of config.json (config-linux.md, "Seccomp"). The rules are not ours to understand:
- * proa-seccomp compiles them, and a cache keeps what came out. Here the text is kept as it is, and
- * read once for what the kernel and the runtime have to know.
+ * `linux.seccomp` of config.json (config-linux.md, "Seccomp"). The rules are not ours to
+ * understand: proa-seccomp compiles them, and a cache keeps what came out. Here the text is kept as
+ * it is, and read once for what the kernel and the runtime have to know.
  */
 #include "runtime/config_internal.h"
 
@@ -40,10 +40,12 @@ static void seccomp_default(struct json_read *r, void *to)
 static void seccomp_flags(struct json_read *r, void *to)
 {
 	static const struct config_word flags[] = {
-		{ "SECCOMP_FILTER_FLAG_TSYNC", 0 }, /* a process with one thread has nothing to sync */
+		{ "SECCOMP_FILTER_FLAG_TSYNC",
+		  0 }, /* a process with one thread has nothing to sync */
 		{ "SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG },
 		{ "SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW },
-		{ "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV },
+		{ "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+		  SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV },
 		{ NULL, 0 },
 	};
 
@@ -73,12 +75,9 @@ static void seccomp_syscalls(struct json_read *r, void *to)
 void config_seccomp(struct json_read *r, void *config)
 {
 	static const struct config_member members[] = {
-		{ "defaultAction", seccomp_default },
-		{ "flags", seccomp_flags },
-		{ "listenerPath", seccomp_listener },
-		{ "listenerMetadata", seccomp_metadata },
-		{ "syscalls", seccomp_syscalls },
-		{ NULL, NULL },
+		{ "defaultAction", seccomp_default }, { "flags", seccomp_flags },
+		{ "listenerPath", seccomp_listener }, { "listenerMetadata", seccomp_metadata },
+		{ "syscalls", seccomp_syscalls },     { NULL, NULL },
 	};
 	struct config *c = config;
 	const char *raw = NULL;

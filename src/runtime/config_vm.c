@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `vm` of config.json (runtime-spec, config-vm.md): a bundle that has it is run as a machine. What it
- * does not say is proa's default: kernel, memory, processors.
+ * `vm` of config.json (runtime-spec, config-vm.md): a bundle that has it is run as a machine. What
+ * it does not say is proa's default: kernel, memory, processors.
  */
 #include "runtime/config_internal.h"
 
@@ -108,7 +108,8 @@ static void hardware_unsupported(struct json_read *r, void *to)
 {
 	(void)to;
 	if (!json_read_null(r))
-		json_read_fail(r, EOPNOTSUPP, "is not supported: it is for boards with a device tree");
+		json_read_fail(r, EOPNOTSUPP,
+			       "is not supported: it is for boards with a device tree");
 }
 
 static void read_hardware(struct json_read *r, void *to)

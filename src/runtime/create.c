@@ -21,6 +21,7 @@
 #include <time.h>
 #include "container/cgroup.h"
 #include "container/launch.h"
+#include "runtime/machine.h"
 #include "runtime/runtime.h"
 #include "util/err.h"
 #include "util/io.h"
@@ -198,8 +199,8 @@ static int follow_start(struct making *m, struct err *err)
 			err_clear(err);
 			break;
 		case LAUNCH_SECCOMP:
-			r = seccomp_notify(&m->c->config.plan.process, &m->c->state,
-					   m->launch.pid, STATE_CREATING, fd, err);
+			r = seccomp_notify(&m->c->config.plan.process, &m->c->state, m->launch.pid,
+					   STATE_CREATING, fd, err);
 			close(fd);
 			break;
 		default: return -err->errnum;
@@ -316,7 +317,7 @@ int create_container(const struct runtime *rt, const char *id, const struct crea
 	struct making m = { .rt = rt,
 			    .o = o,
 			    .c = &c,
-			    .cgroup = { .hold_fd = -EBADF },
+			    .cgroup = { .systemd = CGROUP_SYSTEMD_INIT },
 			    .launch = { .pidfd = -EBADF, .sync_fd = -EBADF },
 			    .start_fd = -EBADF };
 	int r = make(&m, id, err);

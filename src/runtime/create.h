@@ -6,9 +6,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include "container/cgroup_systemd.h"
+#include "container/launch.h"
 #include "runtime/config.h"
 #include "runtime/state.h"
 
+struct cgroup_ops;
 struct err;
 struct runtime;
 
@@ -39,27 +42,34 @@ int create_container(const struct runtime *rt, const char *id, const struct crea
 void created_done(struct created *c);
 
 /* The options that create and run share; @o must outlive the table. */
-#define CREATE_OPTIONS(o)                                                                          \
-	{ 'b', "bundle", ARGS_STRING, &(o).bundle, "DIR", "Directory of config.json" },            \
+#define CREATE_OPTIONS(o)                                                                              \
+	{ 'b', "bundle", ARGS_STRING, &(o).bundle, "DIR", "Directory of config.json" },                \
 		{ 0, "pid-file", ARGS_STRING, &(o).pid_file, "FILE", "Write the process ID to FILE" }, \
-		{ 0, "console-socket", ARGS_STRING, &(o).console_socket, "PATH",                    \
-		  "Unix socket that gets the terminal" },                                           \
-		{ 0, "preserve-fds", ARGS_U32, &(o).preserve_fds, "N",                              \
-		  "Pass descriptors 3 to 3+N-1 on" },                                               \
+		{ 0,	       "console-socket",                                                       \
+		  ARGS_STRING, &(o).console_socket,                                                    \
+		  "PATH",      "Unix socket that gets the terminal" },                                 \
+		{ 0,	    "preserve-fds",                                                            \
+		  ARGS_U32, &(o).preserve_fds,                                                         \
+		  "N",	    "Pass descriptors 3 to 3+N-1 on" },                                        \
 		{ 0, "no-pivot", ARGS_FLAG, &(o).no_pivot, NULL, "Use chroot instead of pivot_root" }, \
-	{                                                                                          \
-		0, "no-new-keyring", ARGS_FLAG, &(o).no_new_keyring, NULL,                         \
-			"Keep the session keyring of the caller"                                   \
+	{                                                                                              \
+		0, "no-new-keyring", ARGS_FLAG, &(o).no_new_keyring, NULL,                             \
+			"Keep the session keyring of the caller"                                       \
 	}
 
 /* cgroups.c: where its cgroup is and who makes it. */
 struct cgroup_choice {
 	const struct cgroup_ops *ops; /* NULL: none */
 	char *path, *scope;
-	int hold_fd; /* systemd: closing it lets the scope's helper go */
+	struct cgroup_systemd systemd; /* the helper that holds the scope */
 };
 int cgroups_make(const struct runtime *rt, struct config *c, struct cgroup_choice *ret,
 		 struct err *err);
+/* scope.c: the same by way of systemd. */
+int cgroups_make_scope(struct config *c, const struct cgroup_ops *ops, struct cgroup_choice *ret,
+		       struct err *err);
+int cgroups_update_scope(const char *scope, const struct plan_resources *limits, struct err *err);
+void cgroups_stop_scope(const char *scope);
 /* After the clone: the helper is not needed any more. */
 void cgroups_release(struct cgroup_choice *g);
 /* Removes the group; absent is success. */
@@ -97,13 +107,7 @@ void rdt_remove(const struct plan *plan, const char *mount);
 /* destroy.c: ends what is left of a container and removes all of it; poststop hooks run. */
 int destroy(const struct runtime *rt, const struct state *s, struct err *err);
 
-/* machine.c: the same for a bundle that is a machine; see create_container(). */
-struct launch_spec;
-struct launch;
-int machine_launch(const struct launch_spec *spec, const struct state *s, struct launch *ret,
-		   struct err *err);
-
-/* Waits for the next report of a stage, at most until it ends. See launch_next(). */
+/* Waits for the next report of a stage. See launch_next(). */
 enum launch_event runtime_next_report(int sync_fd, int *ret_fd, struct err *err);
 
 #endif

@@ -5,7 +5,7 @@
 #include "util/err.h"
 #include "util/mem.h"
 
-static int delete(const struct runtime *rt, const char *id, bool force, struct err *err)
+static int delete (const struct runtime *rt, const char *id, bool force, struct err *err)
 {
 	_cleanup_(state_done) struct state s = STATE_INIT;
 	enum state_status status;
@@ -18,8 +18,8 @@ static int delete(const struct runtime *rt, const char *id, bool force, struct e
 	status = state_status_of(&s);
 	if (!force && (status == STATE_RUNNING || status == STATE_PAUSED))
 		return err_set(err, EBUSY,
-			       "cannot delete container %s that is not stopped: %s (use --force)", id,
-			       state_status_name(status));
+			       "cannot delete container %s that is not stopped: %s (use --force)",
+			       id, state_status_name(status));
 	return destroy(rt, &s, err);
 }
 

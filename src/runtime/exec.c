@@ -185,7 +185,8 @@ static int find_cgroup(const struct exec_options *o, const struct state *s, char
 	_cleanup_free_ char *own = NULL;
 
 	if (!s->cgroup)
-		return o->cgroup ? err_set(err, EINVAL, "--cgroup: the container has no cgroup") : 0;
+		return o->cgroup ? err_set(err, EINVAL, "--cgroup: the container has no cgroup")
+				 : 0;
 	if (o->cgroup) {
 		*ret = str_printf("%s/%s", s->cgroup, o->cgroup + strspn(o->cgroup, "/"));
 		if (!*ret)
@@ -288,7 +289,8 @@ static int check_status(const struct exec_options *o, const struct state *s, str
 	case STATE_PAUSED:
 		if (o->ignore_paused)
 			return 0;
-		return err_set(err, EBUSY, "cannot exec in a paused container (use --ignore-paused)");
+		return err_set(err, EBUSY,
+			       "cannot exec in a paused container (use --ignore-paused)");
 	case STATE_CREATED:
 	case STATE_RUNNING: return 0;
 	default: return err_set(err, ESRCH, "cannot exec in a stopped container: %s", s->id);

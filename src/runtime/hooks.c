@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The hooks that run in the runtime's namespaces (runtime-spec, config.md, "POSIX-platform Hooks"). */
+/* The hooks that run in the runtime's namespaces (runtime-spec, config.md, "POSIX-platform Hooks").
+ */
 #include <errno.h>
 #include "container/hook_run.h"
 #include "runtime/create.h"
@@ -18,8 +19,8 @@ static const char *const points[PLAN_HOOK_POINTS] = {
 
 static char *state_text(const struct plan *plan, const struct state *s, enum state_status status)
 {
-	return hook_state_json(plan, state_status_name(status), status == STATE_STOPPED ? 0 : s->pid,
-			       s->bundle);
+	return hook_state_json(plan, state_status_name(status),
+			       status == STATE_STOPPED ? 0 : s->pid, s->bundle);
 }
 
 int hooks_run(const struct plan *plan, enum plan_hook_point point, const struct state *s,

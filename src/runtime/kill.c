@@ -15,9 +15,10 @@ static int kill_all(const struct state *s, int signo, struct err *err)
 	const struct cgroup_ops *cgroups = s->cgroup ? cgroup_detect() : NULL;
 
 	if (!cgroups)
-		return err_set(err, EOPNOTSUPP,
-			       "container \"%s\" has no cgroup, which --all needs to find its processes",
-			       s->id);
+		return err_set(
+			err, EOPNOTSUPP,
+			"container \"%s\" has no cgroup, which --all needs to find its processes",
+			s->id);
 	return cgroups->kill(s->cgroup, signo, err);
 }
 
@@ -76,6 +77,7 @@ int verb_kill(struct runtime *rt, int argc, char **argv)
 
 	if (code >= 0)
 		return code;
-	return send(rt, argv[0], argc > 1 ? argv[1] : "SIGTERM", all, &err) < 0 ? runtime_fail(rt, &err)
-										 : 0;
+	return send(rt, argv[0], argc > 1 ? argv[1] : "SIGTERM", all, &err) < 0
+		       ? runtime_fail(rt, &err)
+		       : 0;
 }

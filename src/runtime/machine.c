@@ -110,8 +110,8 @@ int machine_launch(const struct launch_spec *spec, const struct state *s, struct
 		return err_sys(err, errno, "make a socket pair");
 	ours = pair[0];
 	theirs = pair[1];
-	r = clone_helper(spec, (char *const[]){ helper, number, dir, s->id, pid, start, NULL }, theirs,
-			 ret, err);
+	r = clone_helper(spec, (char *const[]){ helper, number, dir, s->id, pid, start, NULL },
+			 theirs, ret, err);
 	theirs = fd_close(theirs);
 	if (r == 0 && spec->prepare)
 		r = spec->prepare(spec->data, ret->pid, err);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bundles that are machines. proa-oci itself knows nothing of machines: it executes proa-oci-machine,
- * which stays as the container's process (its pid is the container's), and speaks the stage's
- * protocol (container/stage.h) over the same kind of stream.
+ * Bundles that are machines. proa-oci itself knows nothing of machines: it executes
+ * proa-oci-machine, which stays as the container's process (its pid is the container's), and speaks
+ * the stage's protocol (container/stage.h) over the same kind of stream.
  */
 #ifndef PROA_RUNTIME_MACHINE_H
 #define PROA_RUNTIME_MACHINE_H
@@ -12,7 +12,8 @@ struct launch;
 struct launch_spec;
 struct state;
 
-/* As launch_start(): the machine's process, or with spec->exec a process that stands for one in it. */
+/* As launch_start(): the machine's process, or with spec->exec a process that stands for one in it.
+ */
 int machine_launch(const struct launch_spec *spec, const struct state *s, struct launch *ret,
 		   struct err *err);
 /* Sends a signal to the first process in the machine. */

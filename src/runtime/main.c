@@ -18,7 +18,6 @@ static const struct verb {
 	int (*run)(struct runtime *rt, int argc, char **argv);
 	const char *summary;
 } verbs[] = {
-	{ "checkpoint", verb_checkpoint, "Save the state of a running container (CRIU)" },
 	{ "create", verb_create, "Create a container; its process waits for start" },
 	{ "delete", verb_delete, "Delete a container and what it held" },
 	{ "events", verb_events, "Show resource use and out-of-memory events" },
@@ -28,7 +27,6 @@ static const struct verb {
 	{ "list", verb_list, "List containers" },
 	{ "pause", verb_pause, "Suspend all processes of a container" },
 	{ "ps", verb_ps, "List the processes of a container" },
-	{ "restore", verb_restore, "Go on from a checkpoint (CRIU)" },
 	{ "resume", verb_resume, "Let paused processes go on" },
 	{ "run", verb_run, "Create and start a container" },
 	{ "spec", verb_spec, "Write a config.json to begin with" },
@@ -40,7 +38,8 @@ static const struct verb {
 static void print_help(void)
 {
 	printf("Usage:  " PROGRAM " [OPTIONS] COMMAND\n\n"
-	       "An OCI runtime: runs bundles as containers, or as virtual machines when the bundle\n"
+	       "An OCI runtime: runs bundles as containers, or as virtual machines when the "
+	       "bundle\n"
 	       "says so (vm, annotation run.oci.handler=vm) or it is called as proa-oci-vm.\n\n"
 	       "Commands:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
@@ -136,8 +135,9 @@ static int parse_globals(struct runtime *rt, int argc, char **argv)
 			   !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")))
 			return i;
 		if (!n) {
-			fprintf(stderr, PROGRAM ": unknown option %s before the command\n"
-						"See '" PROGRAM " --help'.\n",
+			fprintf(stderr,
+				PROGRAM ": unknown option %s before the command\n"
+					"See '" PROGRAM " --help'.\n",
 				argv[i]);
 			return -1;
 		}
@@ -156,7 +156,8 @@ static int finish_globals(struct runtime *rt, struct err *err)
 {
 	const char *dir = getenv("XDG_RUNTIME_DIR");
 
-	if (rt->log_format && strcmp(rt->log_format, "text") != 0 && strcmp(rt->log_format, "json") != 0)
+	if (rt->log_format && strcmp(rt->log_format, "text") != 0 &&
+	    strcmp(rt->log_format, "json") != 0)
 		return err_set(err, EINVAL, "--log-format takes text or json, not \"%s\"",
 			       rt->log_format);
 	rt->rootless = !is_host_root();
@@ -196,8 +197,8 @@ static int unknown_verb(const char *name)
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		names[i] = verbs[i].name;
 	near = str_nearest(name, names);
-	fprintf(stderr, PROGRAM ": \"%s\" is not a command%s%s%s\nSee '" PROGRAM " --help'.\n", name,
-		near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+	fprintf(stderr, PROGRAM ": \"%s\" is not a command%s%s%s\nSee '" PROGRAM " --help'.\n",
+		name, near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 	return 1;
 }
 
@@ -217,7 +218,8 @@ int main(int argc, char **argv)
 	if (i < 0)
 		return 1;
 	if (i < argc && (!strcmp(argv[i], "--version") || !strcmp(argv[i], "-v"))) {
-		printf(PROGRAM " version " PROA_VERSION "\nspec: " OCI_VERSION "\n");
+		printf(PROGRAM " version " PROA_VERSION "\ncommit: v" PROA_VERSION
+			       "\nspec: " OCI_VERSION "\n");
 		return 0;
 	}
 	if (i == argc || !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h") ||
@@ -225,8 +227,9 @@ int main(int argc, char **argv)
 		print_help();
 		return 0;
 	}
-	if (finish_globals(&rt, &err) < 0)
+	if (runtime_log_open(&rt, &err) < 0 || finish_globals(&rt, &err) < 0)
 		return runtime_fail(&rt, &err);
+	runtime_debug(&rt, "%s, state in %s%s", argv[i], rt.root, rt.rootless ? ", rootless" : "");
 	code = -1;
 	for (size_t k = 0; k < ARRAY_SIZE(verbs) && code < 0; k++)
 		if (!strcmp(verbs[k].name, argv[i]))

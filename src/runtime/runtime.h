@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * proa-oci: an OCI runtime with runc's command line, for engines (Podman, Docker, containerd, CRI-O).
+ * proa-oci: an OCI runtime with runc's command line, for engines (Podman, Docker, containerd,
+ * CRI-O).
  *
- * It is a thin door to the container backend: config.json becomes a struct plan (config.h), launch.h
- * makes a stage of it, and the verbs below only keep the state between one invocation and the next
- * (state.h). One file per verb. The executable is static, for it is started for every step of every
- * container; what needs large libraries is in helpers that it executes when they are needed:
- * proa-seccomp, proa-systemd, proa-oci-machine.
+ * It is a thin door to the container backend: config.json becomes a struct plan (config.h),
+ * launch.h makes a stage of it, and the verbs below only keep the state between one invocation and
+ * the next (state.h). One file per verb. The executable is static, for it is started for every step
+ * of every container; what needs large libraries is in helpers that it executes when they are
+ * needed: proa-seccomp, proa-systemd, proa-oci-machine.
  */
 #ifndef PROA_RUNTIME_RUNTIME_H
 #define PROA_RUNTIME_RUNTIME_H
@@ -36,6 +37,8 @@ struct runtime {
 
 /* ---- telling (log.c) ------------------------------------------------------------------------ */
 
+/* Can the log file be written? */
+int runtime_log_open(const struct runtime *rt, struct err *err);
 /* One line for the log file (--log), and for errors and warnings to standard error as well. */
 void runtime_error(const struct runtime *rt, const char *message);
 void runtime_warning(const struct runtime *rt, const char *fmt, ...)

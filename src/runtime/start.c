@@ -25,7 +25,8 @@ static int check_status(const struct state *s, struct err *err)
 	case STATE_STOPPED:
 		return err_set(err, ESRCH, "cannot start a container that has stopped: %s", s->id);
 	default:
-		return err_set(err, EALREADY, "cannot start an already running container: %s", s->id);
+		return err_set(err, EALREADY, "cannot start an already running container: %s",
+			       s->id);
 	}
 }
 

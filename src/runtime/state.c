@@ -25,21 +25,24 @@
 
 const char *state_status_name(enum state_status status)
 {
-	static const char *const names[] = { "creating", "created", "running", "paused", "stopped" };
+	static const char *const names[] = { "creating", "created", "running", "paused",
+					     "stopped" };
 
 	return names[status];
 }
 
 static int check_id(const char *id, struct err *err)
 {
-	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.";
+	static const char allowed[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-.";
 	size_t n = strlen(id);
 
 	if (n && n <= ID_MAX && strspn(id, allowed) == n && strcmp(id, ".") != 0 &&
 	    strcmp(id, "..") != 0)
 		return 0;
-	return err_set(err, EINVAL,
-		       "invalid container ID \"%.64s\": it may have letters, digits and _ + - . only", id);
+	return err_set(
+		err, EINVAL,
+		"invalid container ID \"%.64s\": it may have letters, digits and _ + - . only", id);
 }
 
 static int open_root(const struct runtime *rt, bool make, struct err *err)
@@ -67,7 +70,8 @@ int state_reserve(const struct runtime *rt, const char *id, int *ret_dir, struct
 		return root;
 	if (mkdirat(root, id, 0711) < 0) {
 		if (errno == EEXIST)
-			return err_set(err, EEXIST, "container with given ID already exists: %s", id);
+			return err_set(err, EEXIST, "container with given ID already exists: %s",
+				       id);
 		return err_sys(err, errno, "make %s/%s", rt->root, id);
 	}
 	fd = openat(root, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -92,7 +96,7 @@ void state_write_members(struct json_write *w, const struct state *s, enum state
 	json_write_member(w, "rootfs", s->rootfs ? s->rootfs : "");
 }
 
-static void write_annotations(struct json_write *w, char *const *annotations)
+void state_write_annotations(struct json_write *w, char *const *annotations)
 {
 	json_write_object(w);
 	for (; annotations && *annotations; annotations++) {
@@ -126,7 +130,7 @@ int state_write(const struct state *s, struct err *err)
 	json_write_key(&w, "ownPids");
 	json_write_bool(&w, s->own_pids);
 	json_write_key(&w, "annotations");
-	write_annotations(&w, s->annotations);
+	state_write_annotations(&w, s->annotations);
 	json_write_close(&w, '}');
 	r = w.out.failed ? -ENOMEM
 			 : io_write_file(s->dir_fd, STATE_NAME, w.out.data, w.out.len, 0644, 0);
@@ -173,8 +177,10 @@ static void read_member(struct json_read *r, const char *key, struct state *s)
 	const struct {
 		const char *key;
 		char **field;
-	} strings[] = { { "ociVersion", &s->oci_version }, { "bundle", &s->bundle },
-			{ "rootfs", &s->rootfs },	   { "cgroup", &s->cgroup },
+	} strings[] = { { "ociVersion", &s->oci_version },
+			{ "bundle", &s->bundle },
+			{ "rootfs", &s->rootfs },
+			{ "cgroup", &s->cgroup },
 			{ "scope", &s->scope } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(strings); i++)
@@ -289,7 +295,7 @@ enum state_status state_status_of(const struct state *s)
 	if (cgroups && cgroups->is_frozen(s->cgroup) > 0)
 		return STATE_PAUSED;
 	return faccessat(s->dir_fd, STATE_START, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? STATE_CREATED
-										   : STATE_RUNNING;
+										 : STATE_RUNNING;
 }
 
 int state_remove(const struct runtime *rt, const char *id, struct err *err)

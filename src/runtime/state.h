@@ -7,8 +7,8 @@
  *     plan         the plan it was made of, as bytes (plan/wire.c), for exec
  *     start        the socket on which the process waits; there as long as it was not started
  *
- * The directory's creation reserves the ID. Who changes something holds a lock on it (flock, so that
- * it ends with its holder). Nothing here outlives a reboot, so nothing is synced.
+ * The directory's creation reserves the ID. Who changes something holds a lock on it (flock, so
+ * that it ends with its holder). Nothing here outlives a reboot, so nothing is synced.
  */
 #ifndef PROA_RUNTIME_STATE_H
 #define PROA_RUNTIME_STATE_H
@@ -27,7 +27,8 @@ struct json_write;
 #define STATE_START "start"
 
 enum state_status {
-	STATE_CREATING = 0, /* the directory is there and no state yet: it is being made, or broke off */
+	STATE_CREATING =
+		0, /* the directory is there and no state yet: it is being made, or broke off */
 	STATE_CREATED,
 	STATE_RUNNING,
 	STATE_PAUSED,
@@ -46,7 +47,8 @@ struct state {
 	char *scope;	/* the systemd unit that holds it, NULL: none */
 	uint32_t owner; /* uid of who created it */
 	bool vm;
-	bool own_pids; /* it has a pid namespace of its own: the end of its first process ends all */
+	bool own_pids; /* it has a pid namespace of its own: the end of its first process ends all
+			*/
 	char **annotations;
 };
 
@@ -64,7 +66,8 @@ int state_save(const struct state *s, const struct plan *plan, struct err *err);
 /* Writes the state alone. */
 int state_write(const struct state *s, struct err *err);
 
-/* Opens an existing one; with @lock, waits until nobody else changes it. -ENOENT: «does not exist». */
+/* Opens an existing one; with @lock, waits until nobody else changes it. -ENOENT: «does not exist».
+ */
 int state_open(const struct runtime *rt, const char *id, bool lock, struct state *ret,
 	       struct err *err);
 int state_read_plan(const struct state *s, struct plan *ret, struct err *err);
@@ -77,5 +80,7 @@ void state_done(struct state *s);
 
 /* The members of runtime.md, "State", into an object that is open. */
 void state_write_members(struct json_write *w, const struct state *s, enum state_status status);
+/* "KEY=VALUE"… as an object. */
+void state_write_annotations(struct json_write *w, char *const *annotations);
 
 #endif

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * proa-seccomp PROFILE|default CAPS OUTPUT: compiles a profile for a set of capabilities (in hex)
- * and puts the program under OUTPUT, whole or not at all. A helper of the engine
- * (engine/seccomp.c).
+ * proa-seccomp default|- CAPS NAME: compiles proa's own profile, or the one on standard input, for
+ * a set of capabilities (in hex), and writes the program to standard output. NAME is for messages.
+ * A helper of container/seccomp_cache.c.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
+#include <unistd.h>
 #include "seccomp/profile.h"
 #include "util/err.h"
 #include "util/io.h"
@@ -18,32 +16,35 @@
 
 #define PROFILE_MAX (4u << 20)
 
-static int compile(const char *profile, uint64_t caps, const char *output, struct err *err)
+/* Standard input to its end. */
+static int read_profile(char **ret, size_t *ret_n, struct err *err)
 {
-	_cleanup_close_ int fd = memfd_create("filter", MFD_CLOEXEC);
-	_cleanup_free_ char *text = NULL, *program = NULL;
-	struct stat st;
-	size_t n;
+	_cleanup_free_ char *text = malloc(PROFILE_MAX + 1);
+	ssize_t n;
+
+	if (!text)
+		return err_set(err, ENOMEM, "out of memory");
+	n = io_read_full(STDIN_FILENO, text, PROFILE_MAX + 1);
+	if (n < 0)
+		return err_sys(err, (int)-n, "read the seccomp profile");
+	if (n > (ssize_t)PROFILE_MAX)
+		return err_set(err, EFBIG, "the seccomp profile is larger than 4 MiB");
+	*ret = TAKE_PTR(text);
+	*ret_n = (size_t)n;
+	return 0;
+}
+
+static int compile(const char *profile, uint64_t caps, const char *name, struct err *err)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t n = 0;
 	int r;
 
-	if (fd < 0)
-		return err_sys(err, errno, "make a file in memory");
-	if (!strcmp(profile, "default")) {
-		r = profile_compile(profile_default, profile_default_bytes, "the default profile",
-				    caps, fd, err);
-	} else {
-		r = io_read_file(AT_FDCWD, profile, PROFILE_MAX, &text, &n);
-		if (r < 0)
-			return err_sys(err, -r, "%s", profile);
-		r = profile_compile(text, n, profile, caps, fd, err);
-	}
-	if (r < 0)
-		return r;
-	if (fstat(fd, &st) < 0 || !(program = malloc((size_t)st.st_size)) ||
-	    pread(fd, program, (size_t)st.st_size, 0) != st.st_size)
-		return err_sys(err, errno, "read the filter");
-	r = io_write_file(AT_FDCWD, output, program, (size_t)st.st_size, 0600, 0);
-	return r < 0 ? err_sys(err, -r, "write %s", output) : 0;
+	if (!strcmp(profile, "default"))
+		return profile_compile(profile_default, profile_default_bytes,
+				       "the default profile", caps, STDOUT_FILENO, err);
+	r = read_profile(&text, &n, err);
+	return r < 0 ? r : profile_compile(text, n, name, caps, STDOUT_FILENO, err);
 }
 
 int main(int argc, char **argv)
@@ -55,7 +56,7 @@ int main(int argc, char **argv)
 		return fflush(stdout) ? 1 : 0;
 	}
 	if (argc != 4) {
-		fprintf(stderr, "usage: proa-seccomp PROFILE|default CAPS-IN-HEX OUTPUT\n"
+		fprintf(stderr, "usage: proa-seccomp default|- CAPS-IN-HEX NAME\n"
 				"       proa-seccomp --print-default\n");
 		return EXIT_PROA;
 	}

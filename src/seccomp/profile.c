@@ -14,6 +14,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,7 @@ static int parse_action(const struct compiler *c, const char *name, int64_t errn
 		{ "SCMP_ACT_TRAP", SCMP_ACT_TRAP },
 		{ "SCMP_ACT_TRACE", SCMP_ACT_TRACE(number) },
 		{ "SCMP_ACT_LOG", SCMP_ACT_LOG },
+		{ "SCMP_ACT_NOTIFY", SCMP_ACT_NOTIFY },
 	};
 
 	if (errnum < 0 || errnum > 4095)
@@ -230,6 +232,13 @@ static int parse_arg(const struct compiler *c, const json_t *arg, struct scmp_ar
 	return bad(c, "comparison", op, err);
 }
 
+static bool takes_errno(uint32_t action)
+{
+	uint32_t kind = action & SECCOMP_RET_ACTION_FULL;
+
+	return kind == SECCOMP_RET_ERRNO || kind == SECCOMP_RET_TRACE;
+}
+
 static int add_rule(const struct compiler *c, const json_t *rule, struct err *err)
 {
 	struct scmp_arg_cmp args[6];
@@ -248,6 +257,9 @@ static int add_rule(const struct compiler *c, const json_t *rule, struct err *er
 			 json_is_integer(errnum) ? json_integer_value(errnum) : EPERM, &action,
 			 err) < 0)
 		return -err->errnum;
+	if (json_is_integer(errnum) && !takes_errno(action))
+		return err_set(err, EINVAL, "%s: errnoRet stands beside %s, which has none",
+			       c->what, json_get_str(rule, "action"));
 	if (n > ARRAY_SIZE(args))
 		return err_set(err, EINVAL, "%s: a rule has more than six arguments", c->what);
 	for (i = 0; i < n; i++)
@@ -264,6 +276,10 @@ static int add_rule(const struct compiler *c, const json_t *rule, struct err *er
 		if (!json_is_string(name))
 			return err_set(err, EINVAL, "%s: a system call's name is not a string",
 				       c->what);
+		/* the stage hands the notification's descriptor over with it (stage_user.c) */
+		if (action == SCMP_ACT_NOTIFY && !strcmp(json_string_value(name), "sendmsg"))
+			return err_set(err, EINVAL,
+				       "%s: SCMP_ACT_NOTIFY cannot be used for sendmsg", c->what);
 		nr = seccomp_syscall_resolve_name(json_string_value(name));
 		if (nr == __NR_SCMP_ERROR)
 			continue;

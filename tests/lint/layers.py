@@ -15,10 +15,12 @@ ALLOWED = {
     "store": {"oci", "util"},
     "image": {"store", "oci", "util"},
     "seccomp": {"plan", "util"},
+    "systemd": {"util"},
     "container": {"plan", "util"},
     "vm": {"plan", "util", "guest"},
     "guest": {"container", "plan", "util"},
     "ocivm": {"vm", "container", "plan", "oci", "util", "guest"},
+    "runtime": {"container", "plan", "util"},
     "engine": {"container", "vm", "image", "store", "plan", "oci", "util"},
     "cli": {"engine", "vm", "image", "store", "plan", "oci", "util"},
 }
