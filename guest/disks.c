@@ -2,8 +2,8 @@
 /*
  * The machine's disks and its share. Disks are told apart by the serial number that the host gave
  * them, not by the order in which the kernel met them. Most machines have two, which are mounted
- * while the host is not yet asked; one whose root is an image or a directory of the host has neither
- * of them, which matters only to a plan that needs them.
+ * while the host is not yet asked; one whose root is an image or a directory of the host has
+ * neither of them, which matters only to a plan that needs them.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -119,9 +119,10 @@ int guest_image_mount(struct err *err)
 		if (errno != EINVAL && errno != ENODEV)
 			return err_sys(err, errno, "mount the image (%s)", types[i]);
 	}
-	return err_set(err, EINVAL,
-		       "mount the image: it has no file system that the guest's kernel knows of "
-		       "(ext4, erofs, squashfs, xfs), or a partition table, which is not looked at");
+	return err_set(
+		err, EINVAL,
+		"mount the image: it has no file system that the guest's kernel knows of "
+		"(ext4, erofs, squashfs, xfs), or a partition table, which is not looked at");
 }
 
 /* With all processes of the container gone, so is the mount that held it. */

@@ -47,8 +47,8 @@ enum frame_type {
 	FRAME_INPUT_END = 6, /* nothing follows */
 	FRAME_RESIZE = 7,    /* struct frame_resize */
 	FRAME_SIGNAL = 8,    /* struct frame_signal */
-	FRAME_CLOSE = 9, /* nobody listens to this session any more; an exec goes on by itself,
-			  * unless it is tied */
+	FRAME_CLOSE = 9,     /* nobody listens to this session any more; an exec goes on by itself,
+			      * unless it is tied */
 
 	/* both: struct frame_credit: so much of the stream was taken */
 	FRAME_CREDIT = 10,
@@ -121,11 +121,11 @@ struct frame_exited {
 #define GUEST_SHARED_ROOT      GUEST_BINDS "/" GUEST_SHARED_ROOT_NAME
 #define GUEST_IMAGE	       GUEST_DIR "/image" /* a disk that is the root as it is */
 
-#define GUEST_MODULES	 "/modules" /* in the initramfs, loaded in the order of their names */
-#define GUEST_PORT_NAME	 "proa.agent"
-#define GUEST_SHARE_TAG	 "proa-binds"
-#define GUEST_ROOT_LABEL "proa-root" /* serial numbers of the disks */
-#define GUEST_DISK_LABEL "proa-disk"
+#define GUEST_MODULES	  "/modules" /* in the initramfs, loaded in the order of their names */
+#define GUEST_PORT_NAME	  "proa.agent"
+#define GUEST_SHARE_TAG	  "proa-binds"
+#define GUEST_ROOT_LABEL  "proa-root" /* serial numbers of the disks */
+#define GUEST_DISK_LABEL  "proa-disk"
 #define GUEST_IMAGE_LABEL "proa-image"
 
 /* ---- frames.c ------------------------------------------------------------------------------- */

@@ -20,22 +20,26 @@
 
 static int refuse(struct err *err, const char *what, const char *why)
 {
-	return err_set(err, EOPNOTSUPP, "%s: %s; run it as a container, or leave it out", what, why);
+	return err_set(err, EOPNOTSUPP, "%s: %s; run it as a container, or leave it out", what,
+		       why);
 }
 
 int adapt_process(const struct plan_process *p, struct err *err)
 {
 	if (!str_empty(p->apparmor))
-		return refuse(err, "AppArmor profile",
-			      "profiles are loaded into the host's kernel, and a machine has its own "
-			      "(engines: --security-opt apparmor=unconfined)");
+		return refuse(
+			err, "AppArmor profile",
+			"profiles are loaded into the host's kernel, and a machine has its own "
+			"(engines: --security-opt apparmor=unconfined)");
 	if (!str_empty(p->selinux))
-		return refuse(err, "SELinux label",
-			      "labels mean something to the host's kernel, and a machine has its own "
-			      "(engines: --security-opt label=disable)");
+		return refuse(
+			err, "SELinux label",
+			"labels mean something to the host's kernel, and a machine has its own "
+			"(engines: --security-opt label=disable)");
 	if (p->notify.listener)
-		return refuse(err, "seccomp listenerPath (SCMP_ACT_NOTIFY)",
-			      "a descriptor of the guest's kernel cannot be handed out of the machine");
+		return refuse(
+			err, "seccomp listenerPath (SCMP_ACT_NOTIFY)",
+			"a descriptor of the guest's kernel cannot be handed out of the machine");
 	return 0;
 }
 
@@ -44,9 +48,10 @@ static int check_host_things(const struct plan *p, struct err *err)
 	const struct plan_resources *r = &p->resources;
 
 	if (!str_empty(p->root.label))
-		return refuse(err, "mountLabel",
-			      "labels mean something to the host's kernel, and a machine has its own "
-			      "(engines: --security-opt label=disable)");
+		return refuse(
+			err, "mountLabel",
+			"labels mean something to the host's kernel, and a machine has its own "
+			"(engines: --security-opt label=disable)");
 	if (p->net_device_count)
 		return refuse(err, "linux.netDevices",
 			      "an interface of the host cannot be moved into a machine");
@@ -63,11 +68,13 @@ static int check_host_things(const struct plan *p, struct err *err)
 	return 0;
 }
 
-/* ---- mounts ------------------------------------------------------------------------------------- */
+/* ---- mounts -------------------------------------------------------------------------------------
+ */
 
 static bool is_standard_device(dev_t d)
 {
-	return (major(d) == 1 && minor(d) >= 3 && minor(d) <= 9) || (major(d) == 5 && minor(d) <= 2);
+	return (major(d) == 1 && minor(d) >= 3 && minor(d) <= 9) ||
+	       (major(d) == 5 && minor(d) <= 2);
 }
 
 static int check_bind(const struct plan_mount *m, struct err *err)
@@ -87,10 +94,11 @@ static int check_bind(const struct plan_mount *m, struct err *err)
 			       "machine",
 			       m->source, m->target);
 	if (S_ISSOCK(st.st_mode))
-		return err_set(err, EOPNOTSUPP,
-			       "mount \"%s\" on %s: a socket of the host's kernel cannot be reached "
-			       "from a machine",
-			       m->source, m->target);
+		return err_set(
+			err, EOPNOTSUPP,
+			"mount \"%s\" on %s: a socket of the host's kernel cannot be reached "
+			"from a machine",
+			m->source, m->target);
 	if ((S_ISCHR(st.st_mode) && !is_standard_device(st.st_rdev)) || S_ISBLK(st.st_mode))
 		return err_set(err, EOPNOTSUPP,
 			       "mount \"%s\" on %s: a machine does not have the host's devices",
@@ -101,9 +109,9 @@ static int check_bind(const struct plan_mount *m, struct err *err)
 /* File systems that are a window to the guest's kernel need nothing of the host. */
 static int check_fs(const struct plan_mount *m, struct err *err)
 {
-	static const char *const windows[] = { "binfmt_misc", "bpf",	   "cgroup2",  "configfs",
-					       "debugfs",     "efivarfs", "fusectl",  "hugetlbfs",
-					       "pstore",      "ramfs",	   "securityfs", "tracefs" };
+	static const char *const windows[] = { "binfmt_misc", "bpf",	  "cgroup2",	"configfs",
+					       "debugfs",     "efivarfs", "fusectl",	"hugetlbfs",
+					       "pstore",      "ramfs",	  "securityfs", "tracefs" };
 
 	for (size_t i = 0; m->fs && i < ARRAY_SIZE(windows); i++)
 		if (!strcmp(m->fs, windows[i]))
@@ -147,7 +155,8 @@ static int adapt_mounts(struct plan *p, void (*warn)(void *data, const struct er
 	return r;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------- */
+/* ---- the whole ----------------------------------------------------------------------------------
+ */
 
 /* "No limit" is a number to the backends that count a machine's size from it. */
 static void adapt_limits(struct plan_resources *r)

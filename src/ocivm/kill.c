@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A signal to the first process in a machine. SIGKILL ends the machine if its command cannot be ended,
- * and its owner if even that one does not answer (it may be frozen): with the owner go QEMU and the
- * share (PR_SET_PDEATHSIG). The gentle way is tried first also for SIGKILL, for it is the one that
- * leaves a disk image clean.
+ * A signal to the first process in a machine. SIGKILL ends the machine if its command cannot be
+ * ended, and its owner if even that one does not answer (it may be frozen): with the owner go QEMU
+ * and the share (PR_SET_PDEATHSIG). The gentle way is tried first also for SIGKILL, for it is the
+ * one that leaves a disk image clean.
  */
 #include <errno.h>
 #include <fcntl.h>

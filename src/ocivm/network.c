@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A machine has its own loopback interface and no other yet. Engines give a container its network by
- * interfaces in a network namespace: one that they made before (Podman, Kubernetes), or the new one of
- * the container's process, found under its pid after create or in a hook (Docker). So this process is
- * in that namespace, in the place of the container's, and what appears there shows whether more was
- * meant than a machine has.
+ * A machine has its own loopback interface and no other yet. Engines give a container its network
+ * by interfaces in a network namespace: one that they made before (Podman, Kubernetes), or the new
+ * one of the container's process, found under its pid after create or in a hook (Docker). So this
+ * process is in that namespace, in the place of the container's, and what appears there shows
+ * whether more was meant than a machine has.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,8 +38,8 @@ int network_enter(const struct plan *p, struct err *err)
 /* Those that the kernel's tunnel modules put into every new namespace, switched off. */
 static bool is_fallback(const char *name)
 {
-	static const char *const names[] = { "tunl0",	 "sit0",    "ip6tnl0", "gre0",	 "gretap0",
-					     "erspan0",	 "ip6gre0", "ip_vti0", "ip6_vti0" };
+	static const char *const names[] = { "tunl0",	"sit0",	   "ip6tnl0", "gre0",	 "gretap0",
+					     "erspan0", "ip6gre0", "ip_vti0", "ip6_vti0" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (!strcmp(names[i], name))

@@ -5,8 +5,8 @@
  * All that can be wrong is found before the start is reported as ready: the plan is made one for a
  * machine, the namespace of its network is looked at, files are opened, and the guest has booted as
  * far as its agent's greeting. What is left for the start itself is the plan: the guest builds the
- * root and executes the command. Without a second half (STAGE_WAIT is not set) the plan waits in the
- * link while the guest boots, as with `proa run`.
+ * root and executes the command. Without a second half (STAGE_WAIT is not set) the plan waits in
+ * the link while the guest boots, as with `proa run`.
  *
  * We end when the command has ended and its output is written, with its exit code; and before that
  * QEMU and the share have ended, so that nothing is left in the container's cgroup.
@@ -59,7 +59,8 @@ static int take_end(struct owner *o, struct err *err)
 	return -err->errnum;
 }
 
-/* ---- preparation -------------------------------------------------------------------------------- */
+/* ---- preparation --------------------------------------------------------------------------------
+ */
 
 /* Who has to end us without being answered finds us by this (kill.c). */
 static int write_owner(const struct owner *o, struct err *err)
@@ -95,8 +96,9 @@ static int prepare(struct owner *o, struct err *err)
 	int r = 0;
 
 	if (geteuid() != 0)
-		r = err_set(err, EPERM, "a bundle runs as a machine for root only: its directories "
-					"are shared with the machine, users and all");
+		r = err_set(err, EPERM,
+			    "a bundle runs as a machine for root only: its directories "
+			    "are shared with the machine, users and all");
 	if (r == 0)
 		r = write_owner(o, err);
 	if (r == 0)
@@ -130,7 +132,8 @@ static int boot(struct owner *o, struct err *err)
 	return r;
 }
 
-/* ---- hooks -------------------------------------------------------------------------------------- */
+/* ---- hooks --------------------------------------------------------------------------------------
+ */
 
 /* createContainer: "in the container's namespace", which on the host is this process's. */
 static int run_own_hooks(struct owner *o, struct err *err)
@@ -165,7 +168,8 @@ static int run_hooks(struct owner *o, struct err *err)
 	return r == 0 ? network_check(&o->start->plan, err) : r;
 }
 
-/* ---- a start in two halves ---------------------------------------------------------------------- */
+/* ---- a start in two halves ----------------------------------------------------------------------
+ */
 
 static void start_ready_to_accept(struct loop_watch *w, uint32_t events _unused_)
 {
@@ -207,7 +211,8 @@ static int wait_for_start(struct owner *o, struct err *err)
 	return r == 0 ? network_check(&o->start->plan, err) : r;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------- */
+/* ---- the whole ----------------------------------------------------------------------------------
+ */
 
 static int run(struct owner *o, struct err *err)
 {
@@ -228,9 +233,7 @@ static int run(struct owner *o, struct err *err)
 
 int owner_main(struct start *s, const struct instance *inst)
 {
-	struct owner o = {
-		.start = s, .inst = inst, .loop = LOOP_INIT, .terminal = -EBADF
-	};
+	struct owner o = { .start = s, .inst = inst, .loop = LOOP_INIT, .terminal = -EBADF };
 	struct err err = ERR_INIT;
 	int code, r = run(&o, &err);
 

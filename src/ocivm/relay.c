@@ -17,7 +17,8 @@
 #define CHUNK	   4096 /* PIPE_BUF: what a pipe that is "ready" takes without blocking */
 #define SINK_BYTES (STREAM_WINDOW + 65536u)
 
-/* ---- output ------------------------------------------------------------------------------------- */
+/* ---- output -------------------------------------------------------------------------------------
+ */
 
 static bool ready_for_write(const struct relay_sink *s)
 {
@@ -35,7 +36,8 @@ static ssize_t write_piece(const struct relay_sink *s, const char *bytes, size_t
 	}
 }
 
-/* Writes what goes out without waiting. Returns the bytes; all of them when nobody reads any more. */
+/* Writes what goes out without waiting. Returns the bytes; all of them when nobody reads any more.
+ */
 static size_t sink_write(struct relay_sink *s, const char *bytes, size_t n)
 {
 	size_t done = 0;
@@ -113,12 +115,13 @@ static int open_sink(struct relay *r, enum stream stream, int fd)
 	return s->pending ? 0 : -ENOMEM;
 }
 
-/* ---- signals ------------------------------------------------------------------------------------ */
+/* ---- signals ------------------------------------------------------------------------------------
+ */
 
 /* Not those of the process itself: what its own mistakes raise, and its children's ends. */
 static void watched_signals(sigset_t *set)
 {
-	static const int own[] = { SIGSEGV, SIGBUS,  SIGFPE,  SIGILL, SIGTRAP,
+	static const int own[] = { SIGSEGV, SIGBUS, SIGFPE,  SIGILL, SIGTRAP,
 				   SIGABRT, SIGSYS, SIGCHLD, SIGPIPE };
 
 	sigfillset(set);
@@ -177,7 +180,8 @@ static int open_signals(struct relay *r, struct err *err)
 	return 0;
 }
 
-/* ---- events ------------------------------------------------------------------------------------- */
+/* ---- events -------------------------------------------------------------------------------------
+ */
 
 static void on_started(void *data, pid_t pid _unused_)
 {
@@ -208,7 +212,8 @@ static void on_exited(void *data, int code, const struct err *why)
 	loop_remove(r->loop, &r->input);
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------- */
+/* ---- the whole ----------------------------------------------------------------------------------
+ */
 
 int relay_init(struct relay *r, struct loop *loop, int terminal, struct err *err)
 {

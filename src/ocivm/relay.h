@@ -5,9 +5,9 @@
  *
  * The descriptors are not ours alone (an engine, a shell, another container may have them too), so
  * they are never made non-blocking: each is asked first whether it is ready, and a pipe is given no
- * more than it then surely takes. Output that is not taken now is kept, and acknowledged to the guest
- * only when it is written; input is read only while the guest has room. So a slow reader slows the
- * command down and costs no memory.
+ * more than it then surely takes. Output that is not taken now is kept, and acknowledged to the
+ * guest only when it is written; input is read only while the guest has room. So a slow reader
+ * slows the command down and costs no memory.
  *
  * Signals that are sent to us go to the command. All of this begins to flow when the command runs.
  */

@@ -93,8 +93,7 @@ int start_wait_for_hooks(struct start *s, struct err *err)
 {
 	char byte;
 
-	if (start_report(s, STAGE_REPORT_HOOKS, NULL, -1) < 0 ||
-	    io_read_full(s->fd, &byte, 1) != 1)
+	if (start_report(s, STAGE_REPORT_HOOKS, NULL, -1) < 0 || io_read_full(s->fd, &byte, 1) != 1)
 		return err_set(err, ECANCELED, "the start was given up");
 	return 0;
 }

@@ -77,7 +77,8 @@ static int check_image(const char *path, struct err *err)
 /* A path may lead into the store, and the kernel there has modules. */
 static int find_own_dir(const char *store, struct vm_kernel *k, struct err *err)
 {
-	_cleanup_free_ char *kernels = str_printf("%s/" KERNEL_DIR, store), *real = NULL, *dir = NULL;
+	_cleanup_free_ char *kernels = str_printf("%s/" KERNEL_DIR, store), *real = NULL,
+			    *dir = NULL;
 	size_t n;
 
 	if (!kernels)

@@ -46,8 +46,8 @@ static struct vm_machine *machine_of(struct vm_session *s)
 }
 
 /*
- * Limits are counted in ticks of a second each: of a machine that was frozen for an hour (pause) one
- * tick has gone by, and it gets the rest of its time.
+ * Limits are counted in ticks of a second each: of a machine that was frozen for an hour (pause)
+ * one tick has gone by, and it gets the rest of its time.
  */
 static void set_timer(struct vm_machine *m, int seconds)
 {
@@ -339,8 +339,8 @@ static int watch_machine(struct vm_machine *m, struct err *err)
 }
 
 int vm_machine_boot(struct loop *loop, const struct plan *plan, const struct instance *inst,
-		    const char *facts, const struct process_events *events,
-		    struct vm_machine **ret, struct err *err)
+		    const char *facts, const struct process_events *events, struct vm_machine **ret,
+		    struct err *err)
 {
 	static const struct vm_session_owner owner = { .signal = machine_signal,
 						       .free = machine_free };

@@ -54,8 +54,8 @@ int vm_machine_start(struct loop *loop, const struct plan *plan, const struct in
  * was found out about the host is kept in the directory @facts (NULL: not kept).
  */
 int vm_machine_boot(struct loop *loop, const struct plan *plan, const struct instance *inst,
-		    const char *facts, const struct process_events *events,
-		    struct vm_machine **ret, struct err *err);
+		    const char *facts, const struct process_events *events, struct vm_machine **ret,
+		    struct err *err);
 int vm_machine_run(struct vm_machine *m, struct err *err);
 
 /* Files and accelerator, into @spec, which borrows from @m (prepare.c). */

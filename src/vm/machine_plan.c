@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The plan as the guest is to carry it out: the same, but for the host's paths. Its root is an overlay
- * of the machine's disks, a directory of the share, or a disk image; a bind's source is its number in
- * the share.
+ * The plan as the guest is to carry it out: the same, but for the host's paths. Its root is an
+ * overlay of the machine's disks, a directory of the share, or a disk image; a bind's source is its
+ * number in the share.
  */
 #include <errno.h>
 #include <stdio.h>

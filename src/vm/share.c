@@ -46,7 +46,7 @@ enum vm_root vm_root_of(const struct plan *plan)
 	if (plan->vm.image)
 		return VM_ROOT_IMAGE;
 	return !plan->vm.disk && plan->root.lowers && plan->root.lowers[0] ? VM_ROOT_SHARED
-									    : VM_ROOT_DISKS;
+									   : VM_ROOT_DISKS;
 }
 
 size_t vm_share_count(const struct plan *plan)
@@ -154,8 +154,7 @@ static int open_root(struct staging *s, struct err *err)
 	if (vm_root_of(s->plan) != VM_ROOT_SHARED)
 		return 0;
 	path = s->plan->root.lowers[0];
-	s->root = sys_open_tree(AT_FDCWD, path,
-				OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	s->root = sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 	if (s->root < 0 || fstat(s->root, &st) < 0)
 		return err_sys(err, errno, "open the root \"%s\"", path);
 	if (!S_ISDIR(st.st_mode))

@@ -25,8 +25,8 @@ int vm_share_find(char **ret, struct err *err);
 
 /*
  * Starts virtiofsd in a mount namespace of its own in which bind N of the plan is @dir/N and a
- * shared root @dir/root, and gives a socket connected to it in *@ret_fd (the caller's). A source that is not there is an error, at
- * once.
+ * shared root @dir/root, and gives a socket connected to it in *@ret_fd (the caller's). A source
+ * that is not there is an error, at once.
  * @stderr_fd takes what virtiofsd complains about. 0 or -errno.
  */
 int vm_share_start(const struct plan *plan, const char *dir, int stderr_fd, struct vm_helper *ret,

@@ -123,7 +123,8 @@ static void add_disk(struct args *a, const char *path, const char *node, const c
 	 * and the page cache of this host, which outlives both QEMU and proa.
 	 */
 	str_buf_printf(&b, "driver=file,node-name=%s,locking=%s,aio=threads,cache.no-flush=on,%s",
-		       node, lock ? "on" : "off", read_only ? "read-only=on,filename=" : "discard=unmap,filename=");
+		       node, lock ? "on" : "off",
+		       read_only ? "read-only=on,filename=" : "discard=unmap,filename=");
 	add_value(&b, path);
 	if (b.failed)
 		a->failed = true;
