@@ -13,6 +13,7 @@
 #include "agent.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include "util/err.h"
@@ -25,6 +26,7 @@ struct agent_session {
 	uint16_t id;
 	bool started; /* FRAME_RUN/EXEC came */
 	bool closed;  /* nobody listens */
+	bool tied;    /* then it ends */
 	struct str_buf plan;
 	struct plan_process what; /* of an exec */
 	struct process_events events;
@@ -174,6 +176,8 @@ static int on_run(struct agent *a, struct agent_session *s, const struct frame *
 	frame_get(f, &run, sizeof(run));
 	if (s->id != SESSION_FIRST || a->have_plan || (run.flags & ~(uint32_t)RUN_FLAGS_ALL))
 		return -EBADMSG;
+	if ((run.flags & RUN_ROOT_SHARED) && (run.flags & RUN_ROOT_IMAGE))
+		return -EBADMSG;
 	r = plan_decode((const uint8_t *)s->plan.data, s->plan.len, &a->plan, &err);
 	if (r < 0)
 		return fail_session(s, &err);
@@ -194,13 +198,16 @@ static int on_run(struct agent *a, struct agent_session *s, const struct frame *
 	return 0;
 }
 
-static int on_exec(struct agent *a, struct agent_session *s)
+static int on_exec(struct agent *a, struct agent_session *s, const struct frame *f)
 {
 	struct err err = ERR_INIT;
+	struct frame_exec exec;
 	int r;
 
-	if (s->id == SESSION_FIRST)
+	frame_get(f, &exec, sizeof(exec));
+	if (s->id == SESSION_FIRST || (exec.flags & ~(uint32_t)EXEC_FLAGS_ALL))
 		return -EBADMSG;
+	s->tied = exec.flags & EXEC_TIED;
 	r = plan_process_decode((const uint8_t *)s->plan.data, s->plan.len, &s->what, &err);
 	if (r < 0)
 		return fail_session(s, &err);
@@ -269,6 +276,8 @@ static void on_close(struct agent_session *s)
 		session_free(s);
 		return;
 	}
+	if (s->tied && s->process)
+		(void)s->process->ops->signal(s->process, SIGKILL);
 	s->input_end = true;
 	feed(s);
 }
@@ -320,7 +329,7 @@ static int on_frame(struct link *l, const struct frame *f)
 	if (!s || (s->closed && f->type != FRAME_CREDIT))
 		return 0;
 	if (!s->started && (f->type == FRAME_RUN || f->type == FRAME_EXEC))
-		return f->type == FRAME_RUN ? on_run(a, s, f) : on_exec(a, s);
+		return f->type == FRAME_RUN ? on_run(a, s, f) : on_exec(a, s, f);
 	switch (f->type) {
 	case FRAME_INPUT: return on_input(s, f);
 	case FRAME_INPUT_END:

@@ -128,7 +128,8 @@ static void settings(void)
 
 void guest_boot(void)
 {
-	static const char *const dirs[] = { GUEST_DIR, GUEST_LOWER, GUEST_DISK, GUEST_BINDS };
+	static const char *const dirs[] = { GUEST_DIR, GUEST_LOWER, GUEST_DISK, GUEST_BINDS,
+					    GUEST_IMAGE };
 
 	mount_or_die("tmpfs", NEW_ROOT, MS_NOSUID, "mode=755");
 	mount_or_die("devtmpfs", NEW_ROOT "/dev", MS_NOSUID | MS_NOEXEC, NULL);

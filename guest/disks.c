@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The machine's two disks and its share. Disks are told apart by the serial number that the host
- * gave them, not by the order in which the kernel met them.
+ * The machine's disks and its share. Disks are told apart by the serial number that the host gave
+ * them, not by the order in which the kernel met them. Most machines have two, which are mounted
+ * while the host is not yet asked; one whose root is an image or a directory of the host has
+ * neither of them, which matters only to a plan that needs them.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -89,13 +92,54 @@ int guest_share_mount(struct err *err)
 	return 0;
 }
 
-void guest_disks_sync(void)
+static bool is_read_only(const char *dev)
 {
-	_cleanup_close_ int fd = open(GUEST_DISK, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_free_ char *text = NULL;
+	char path[300];
+
+	snprintf(path, sizeof(path), "/sys/block/%.200s/ro", dev + strlen("/dev/"));
+	return io_read_file(AT_FDCWD, path, 16, &text, NULL) >= 0 && text[0] == '1';
+}
+
+int guest_image_mount(struct err *err)
+{
+	static const char *const types[] = { "ext4", "erofs", "squashfs", "xfs" };
+	unsigned long flags = MS_NOATIME;
+	char dev[256];
+	int r = find_disk(GUEST_IMAGE_LABEL, dev, sizeof(dev));
+
+	if (r < 0)
+		return err_sys(err, -r, "find the disk \"%s\"", GUEST_IMAGE_LABEL);
+	if (is_read_only(dev))
+		flags |= MS_RDONLY;
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		if (sys_mount(dev, GUEST_IMAGE, types[i], flags, NULL) == 0)
+			return 0;
+		/* EINVAL: it is of another type; ENODEV: this kernel does not know the type */
+		if (errno != EINVAL && errno != ENODEV)
+			return err_sys(err, errno, "mount the image (%s)", types[i]);
+	}
+	return err_set(
+		err, EINVAL,
+		"mount the image: it has no file system that the guest's kernel knows of "
+		"(ext4, erofs, squashfs, xfs), or a partition table, which is not looked at");
+}
+
+/* With all processes of the container gone, so is the mount that held it. */
+static void sync_and_unmount(const char *path)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd >= 0)
 		(void)syscall(SYS_syncfs, fd);
 	fd = fd_close(fd);
-	/* with all processes of the container gone, so is the overlay that held it */
-	(void)sys_umount2(GUEST_DISK, 0);
+	(void)sys_umount2(path, 0);
+}
+
+/* The share needs none of this: FUSE writes a file's pages back when it is closed or unmapped, and
+ * what has reached the host's page cache outlives the machine. */
+void guest_disks_sync(void)
+{
+	sync_and_unmount(GUEST_DISK);
+	sync_and_unmount(GUEST_IMAGE);
 }

@@ -26,7 +26,7 @@ static const struct {
 	[FRAME_HELLO] = { GUEST | HOST, sizeof(struct frame_hello), sizeof(struct frame_hello) },
 	[FRAME_PLAN] = { ASKERS, 1, FRAME_MAX },
 	[FRAME_RUN] = { HOST, sizeof(struct frame_run), sizeof(struct frame_run) },
-	[FRAME_EXEC] = { ASKERS, 0, 0 },
+	[FRAME_EXEC] = { ASKERS, sizeof(struct frame_exec), sizeof(struct frame_exec) },
 	[FRAME_INPUT] = { ASKERS, 1, FRAME_MAX },
 	[FRAME_INPUT_END] = { ASKERS, 0, 0 },
 	[FRAME_RESIZE] = { ASKERS, sizeof(struct frame_resize), sizeof(struct frame_resize) },

@@ -23,6 +23,8 @@ int guest_loopback_up(struct err *err);
 void guest_disks_mount(void);
 int guest_disks_check(struct err *err);
 int guest_share_mount(struct err *err);
+/* Mounts the disk that is the root as it is, of whatever type its file system is. */
+int guest_image_mount(struct err *err);
 /* What was written is on the disk when this returns, and the disk is clean if nothing holds it. */
 void guest_disks_sync(void);
 

@@ -33,8 +33,12 @@ static void on_clock(void *data _unused_, int64_t realtime_ns)
 static int on_prepare(void *data _unused_, const struct plan *plan, uint32_t run_flags,
 		      struct err *err)
 {
-	int r = guest_disks_check(err);
+	int r = 0;
 
+	if (run_flags & RUN_ROOT_IMAGE)
+		r = guest_image_mount(err);
+	else if (!(run_flags & RUN_ROOT_SHARED))
+		r = guest_disks_check(err);
 	if (r == 0 && !(plan->namespaces & PLAN_NS_NET))
 		r = guest_loopback_up(err);
 	if (r == 0 && (run_flags & RUN_BINDS))

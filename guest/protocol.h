@@ -23,7 +23,7 @@
 
 struct err;
 
-#define PROTOCOL_VERSION 1u
+#define PROTOCOL_VERSION 2u
 #define PROTOCOL_MAGIC	 0x616f7270u /* "proa" */
 #define FRAME_HEADER	 8u
 #define FRAME_MAX	 (32u << 10) /* payload bytes */
@@ -42,12 +42,13 @@ enum frame_type {
 	/* host to guest, client to owner */
 	FRAME_PLAN = 2,	     /* a piece of an encoded plan or plan_process, in order */
 	FRAME_RUN = 3,	     /* struct frame_run: the plan is complete, run it (session 0) */
-	FRAME_EXEC = 4,	     /* the plan_process is complete, run it in the machine */
+	FRAME_EXEC = 4,	     /* struct frame_exec: the plan_process is complete, run it */
 	FRAME_INPUT = 5,     /* bytes for standard input */
 	FRAME_INPUT_END = 6, /* nothing follows */
 	FRAME_RESIZE = 7,    /* struct frame_resize */
 	FRAME_SIGNAL = 8,    /* struct frame_signal */
-	FRAME_CLOSE = 9, /* nobody listens to this session any more; an exec goes on by itself */
+	FRAME_CLOSE = 9,     /* nobody listens to this session any more; an exec goes on by itself,
+			      * unless it is tied */
 
 	/* both: struct frame_credit: so much of the stream was taken */
 	FRAME_CREDIT = 10,
@@ -71,10 +72,22 @@ struct frame_hello {
 enum run_flags {
 	RUN_SYNC = 1 << 0,  /* what was written must be on the disk before FRAME_EXITED */
 	RUN_BINDS = 1 << 1, /* mount the share with the binds' sources */
-	RUN_FLAGS_ALL = (1 << 2) - 1,
+	/* where the root is; without either, on the two disks */
+	RUN_ROOT_SHARED = 1 << 2, /* a directory of the share: GUEST_SHARED_ROOT */
+	RUN_ROOT_IMAGE = 1 << 3,  /* the disk GUEST_IMAGE_LABEL, to be mounted on GUEST_IMAGE */
+	RUN_FLAGS_ALL = (1 << 4) - 1,
 };
 
 struct frame_run {
+	uint32_t flags;
+};
+
+enum exec_flags {
+	EXEC_TIED = 1 << 0, /* it ends when nobody listens to it any more */
+	EXEC_FLAGS_ALL = (1 << 1) - 1,
+};
+
+struct frame_exec {
 	uint32_t flags;
 };
 
@@ -104,11 +117,16 @@ struct frame_exited {
 #define GUEST_WORK  GUEST_DISK "/work"
 #define GUEST_BINDS GUEST_DIR "/binds" /* the share; source N of the plan's binds is in binds/N */
 
-#define GUEST_MODULES	 "/modules" /* in the initramfs, loaded in the order of their names */
-#define GUEST_PORT_NAME	 "proa.agent"
-#define GUEST_SHARE_TAG	 "proa-binds"
-#define GUEST_ROOT_LABEL "proa-root" /* serial numbers of the disks */
-#define GUEST_DISK_LABEL "proa-disk"
+#define GUEST_SHARED_ROOT_NAME "root" /* in the share: a root that is a directory of the host */
+#define GUEST_SHARED_ROOT      GUEST_BINDS "/" GUEST_SHARED_ROOT_NAME
+#define GUEST_IMAGE	       GUEST_DIR "/image" /* a disk that is the root as it is */
+
+#define GUEST_MODULES	  "/modules" /* in the initramfs, loaded in the order of their names */
+#define GUEST_PORT_NAME	  "proa.agent"
+#define GUEST_SHARE_TAG	  "proa-binds"
+#define GUEST_ROOT_LABEL  "proa-root" /* serial numbers of the disks */
+#define GUEST_DISK_LABEL  "proa-disk"
+#define GUEST_IMAGE_LABEL "proa-image"
 
 /* ---- frames.c ------------------------------------------------------------------------------- */
 

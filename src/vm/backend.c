@@ -119,7 +119,7 @@ static int check_size(const struct plan *plan, struct err *err)
 static int vm_check(const struct plan *plan, struct err *err)
 {
 	_cleanup_free_ char *qemu = NULL, *virtiofsd = NULL;
-	int r = qemu_find(&qemu, err);
+	int r = qemu_choose(plan->vm.hypervisor, &qemu, err);
 
 	if (r == 0 && vm_share_count(plan) > 0)
 		r = vm_share_find(&virtiofsd, err);
@@ -149,7 +149,12 @@ static int vm_exec(struct loop *loop, const struct plan *plan _unused_, const st
 		   const struct plan_process *what, const struct process_events *events,
 		   struct process **ret, struct err *err)
 {
-	return vm_client_exec(loop, inst, what, events, ret, err);
+	return vm_client_exec(loop, inst, what, 0, events, ret, err);
+}
+
+static int vm_kill(const struct instance *inst, int signo, struct err *err)
+{
+	return vm_client_kill(inst, signo, VM_CLIENT_PATIENCE_MS, err);
 }
 
 /* Kills the process of one line of the state file, if it still is that one. */
@@ -194,6 +199,6 @@ const struct backend_ops vm_backend = {
 	.check = vm_check,
 	.run = vm_run,
 	.exec = vm_exec,
-	.kill = vm_client_kill,
+	.kill = vm_kill,
 	.cleanup = vm_cleanup,
 };

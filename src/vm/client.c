@@ -11,15 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include "plan/plan.h"
 #include "util/err.h"
 #include "util/io.h"
 #include "util/mem.h"
-#include "util/str.h"
 #include "vm/machine.h"
-
-#define ANSWER_MS 5000
+#include "vm/socket.h"
 
 struct client {
 	struct vm_session session;
@@ -28,21 +25,7 @@ struct client {
 
 static int connect_owner(const struct instance *inst, struct err *err)
 {
-	_cleanup_free_ char *path = str_printf("%s/" VM_SOCKET_NAME, inst->run_dir);
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-
-	if (!path || fd < 0)
-		return err_sys(err, path ? errno : ENOMEM, "talk to the machine");
-	if (strlen(path) >= sizeof(a.sun_path))
-		return err_set(err, ENAMETOOLONG, "the path %s is too long for a socket", path);
-	memcpy(a.sun_path, path, strlen(path) + 1);
-	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0) {
-		if (errno == ENOENT || errno == ECONNREFUSED)
-			return err_set(err, ESRCH, "the machine is not running");
-		return err_sys(err, errno, "talk to the machine through %s", path);
-	}
-	return TAKE_FD(fd);
+	return vm_socket_connect(inst->run_dir, VM_SOCKET_NAME, err);
 }
 
 static int client_frame(struct link *l, const struct frame *f)
@@ -72,8 +55,10 @@ static void client_free(struct vm_session *s)
 }
 
 int vm_client_exec(struct loop *loop, const struct instance *inst, const struct plan_process *what,
-		   const struct process_events *events, struct process **ret, struct err *err)
+		   unsigned flags, const struct process_events *events, struct process **ret,
+		   struct err *err)
 {
+	struct frame_exec exec = { .flags = flags & VM_CLIENT_TIED ? EXEC_TIED : 0 };
 	static const struct link_handler handler = { .frame = client_frame, .ended = client_ended };
 	static const struct vm_session_owner owner = { .signal = vm_session_signal,
 						       .free = client_free };
@@ -101,12 +86,12 @@ int vm_client_exec(struct loop *loop, const struct instance *inst, const struct 
 		return err_sys(err, -r, "watch the machine");
 	}
 	link_send_all(&c->link, FRAME_PLAN, 0, bytes, n);
-	link_send(&c->link, FRAME_EXEC, 0, NULL, 0);
+	link_send(&c->link, FRAME_EXEC, 0, &exec, sizeof(exec));
 	*ret = &c->session.base;
 	return 0;
 }
 
-int vm_client_kill(const struct instance *inst, int signo, struct err *err)
+int vm_client_kill(const struct instance *inst, int signo, int patience_ms, struct err *err)
 {
 	struct {
 		struct frame_header h;
@@ -130,7 +115,7 @@ int vm_client_kill(const struct instance *inst, int signo, struct err *err)
 	while (r == 0) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
 
-		if (poll(&p, 1, ANSWER_MS) <= 0)
+		if (poll(&p, 1, patience_ms) <= 0)
 			return err_set(err, ETIMEDOUT, "the machine's owner does not answer");
 		r = frame_reader_fill(reader, fd);
 		/* SIGKILL may end the owner's machine before it answers */

@@ -7,9 +7,15 @@
 
 struct plan_process;
 
-/* backend_ops.exec and .kill of the machine at inst->run_dir; see plan/backend.h. */
+/* What backend_ops.exec and .kill do of the machine at inst->run_dir; see plan/backend.h. */
+enum vm_client_flags {
+	VM_CLIENT_TIED = 1 << 0, /* the process in the machine ends with the connection */
+};
 int vm_client_exec(struct loop *loop, const struct instance *inst, const struct plan_process *what,
-		   const struct process_events *events, struct process **ret, struct err *err);
-int vm_client_kill(const struct instance *inst, int signo, struct err *err);
+		   unsigned flags, const struct process_events *events, struct process **ret,
+		   struct err *err);
+/* @patience_ms: how long the owner may take to answer. */
+int vm_client_kill(const struct instance *inst, int signo, int patience_ms, struct err *err);
+#define VM_CLIENT_PATIENCE_MS 5000
 
 #endif

@@ -34,6 +34,7 @@ static const char *const modules_always[] = { "virtio_mmio", "virtio_console", "
 					      "erofs",	     "ext4",	       "overlay",
 					      NULL };
 static const char *const modules_binds[] = { "virtiofs", NULL };
+static const char *const modules_image[] = { "squashfs", "xfs", NULL };
 
 void vm_kernel_done(struct vm_kernel *k)
 {
@@ -73,22 +74,48 @@ static int check_image(const char *path, struct err *err)
 	return 0;
 }
 
+/* A path may lead into the store, and the kernel there has modules. */
+static int find_own_dir(const char *store, struct vm_kernel *k, struct err *err)
+{
+	_cleanup_free_ char *kernels = str_printf("%s/" KERNEL_DIR, store), *real = NULL,
+			    *dir = NULL;
+	size_t n;
+
+	if (!kernels)
+		return err_set(err, ENOMEM, "out of memory");
+	real = realpath(kernels, NULL);
+	n = real ? strlen(real) : 0;
+	if (!n || strncmp(k->image, real, n) != 0 || k->image[n] != '/' ||
+	    !str_ends(k->image, "/" KERNEL_IMAGE_NAME))
+		return 0;
+	dir = strdup(k->image);
+	if (!dir)
+		return err_set(err, ENOMEM, "out of memory");
+	dir[strlen(dir) - strlen("/" KERNEL_IMAGE_NAME)] = 0;
+	if (strlen(dir) > n && !strchr(dir + n + 1, '/'))
+		k->dir = TAKE_PTR(dir);
+	return 0;
+}
+
 int vm_kernel_find(const char *store, const char *name, struct vm_kernel *ret, struct err *err)
 {
 	struct vm_kernel k = { 0 };
 	char target[KERNEL_NAME_MAX + 1] = KERNEL_DEFAULT;
 	struct stat st;
+	int r;
 
 	if (!str_empty(name) && strchr(name, '/')) {
 		k.image = realpath(name, NULL);
 		if (!k.image)
 			return err_sys(err, errno, "find the kernel \"%s\"", name);
-		if (check_image(k.image, err) < 0) {
+		r = check_image(k.image, err);
+		if (r == 0)
+			r = find_own_dir(store, &k, err);
+		if (r < 0)
 			vm_kernel_done(&k);
-			return -err->errnum;
-		}
-		*ret = k;
-		return 0;
+		else
+			*ret = k;
+		return r;
 	}
 	if (str_empty(name)) {
 		_cleanup_free_ char *link = str_printf("%s/" KERNEL_DIR "/" KERNEL_DEFAULT, store);
@@ -132,9 +159,11 @@ static int add_module(struct initramfs *i, int dir, const char *path, unsigned o
 	return 0;
 }
 
-static int add_modules(struct initramfs *i, const struct vm_kernel *k, bool binds, struct err *err)
+static int add_modules(struct initramfs *i, const struct vm_kernel *k, unsigned uses,
+		       struct err *err)
 {
-	const char *wanted[ARRAY_SIZE(modules_always) + ARRAY_SIZE(modules_binds)] = { NULL };
+	const char *wanted[ARRAY_SIZE(modules_always) + ARRAY_SIZE(modules_binds) +
+			   ARRAY_SIZE(modules_image)] = { NULL };
 	_cleanup_close_ int dir = -EBADF;
 	_cleanup_strv_ char **list = NULL;
 	size_t n = 0;
@@ -144,7 +173,9 @@ static int add_modules(struct initramfs *i, const struct vm_kernel *k, bool bind
 		return 0;
 	for (const char *const *m = modules_always; *m; m++)
 		wanted[n++] = *m;
-	for (const char *const *m = modules_binds; binds && *m; m++)
+	for (const char *const *m = modules_binds; (uses & KERNEL_SHARE) && *m; m++)
+		wanted[n++] = *m;
+	for (const char *const *m = modules_image; (uses & KERNEL_IMAGE) && *m; m++)
 		wanted[n++] = *m;
 	dir = open(k->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
@@ -157,7 +188,7 @@ static int add_modules(struct initramfs *i, const struct vm_kernel *k, bool bind
 	return r;
 }
 
-static int build(const struct vm_kernel *k, const char *init, bool binds, const char *path,
+static int build(const struct vm_kernel *k, const char *init, unsigned uses, const char *path,
 		 struct err *err)
 {
 	_cleanup_free_ char *bytes = NULL;
@@ -171,7 +202,7 @@ static int build(const struct vm_kernel *k, const char *init, bool binds, const 
 	initramfs_add_dir(&i, "root");
 	initramfs_add_dir(&i, &GUEST_MODULES[1]);
 	initramfs_add_file(&i, "init", 0755, bytes, n);
-	r = add_modules(&i, k, binds, err);
+	r = add_modules(&i, k, uses, err);
 	initramfs_end(&i);
 	if (r == 0 && i.bytes.failed)
 		r = err_set(err, ENOMEM, "out of memory");
@@ -185,7 +216,7 @@ static int build(const struct vm_kernel *k, const char *init, bool binds, const 
 }
 
 /* All that an initramfs is made from, in 16 hex digits. */
-static int key_of(const struct vm_kernel *k, const char *init, bool binds, char ret[17],
+static int key_of(const struct vm_kernel *k, const char *init, unsigned uses, char ret[17],
 		  struct err *err)
 {
 	uint8_t hash[SHA256_BYTES];
@@ -197,10 +228,10 @@ static int key_of(const struct vm_kernel *k, const char *init, bool binds, char 
 		return err_sys(err, errno, "find proa's own helper %s", init);
 	if (stat(k->image, &kernel) < 0)
 		return err_sys(err, errno, "find the kernel %s", k->image);
-	n = snprintf(text, sizeof(text), PROA_VERSION " %llu %lld.%09ld %lld.%09ld %llu %lld %d",
+	n = snprintf(text, sizeof(text), PROA_VERSION " %llu %lld.%09ld %lld.%09ld %llu %lld %u",
 		     (unsigned long long)st.st_size, (long long)st.st_mtim.tv_sec,
 		     st.st_mtim.tv_nsec, (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec,
-		     (unsigned long long)kernel.st_ino, (long long)kernel.st_mtim.tv_sec, binds);
+		     (unsigned long long)kernel.st_ino, (long long)kernel.st_mtim.tv_sec, uses);
 	sha256_of(text, (size_t)n, hash);
 	str_hex(hash, 8, ret);
 	return 0;
@@ -220,14 +251,15 @@ static void remove_older(const char *dir, const char *use, const char *keep)
 		closedir(d);
 }
 
-int vm_kernel_initramfs(const char *store, const struct vm_kernel *k, const char *init, bool binds,
-			char **ret, struct err *err)
+int vm_kernel_initramfs(const char *store, const struct vm_kernel *k, const char *init,
+			unsigned uses, char **ret, struct err *err)
 {
-	const char *use = binds ? "-binds" : "-plain";
+	static const char *const names[] = { "-plain", "-binds", "-image", "-both" };
+	const char *use = names[uses & (KERNEL_SHARE | KERNEL_IMAGE)];
 	_cleanup_free_ char *dir = k->dir ? strdup(k->dir) : str_printf("%s/" KERNEL_DIR, store);
 	_cleanup_free_ char *path = NULL;
 	char key[17], name[48];
-	int r = dir ? key_of(k, init, binds, key, err) : err_set(err, ENOMEM, "out of memory");
+	int r = dir ? key_of(k, init, uses, key, err) : err_set(err, ENOMEM, "out of memory");
 
 	if (r < 0)
 		return r;
@@ -239,7 +271,7 @@ int vm_kernel_initramfs(const char *store, const struct vm_kernel *k, const char
 		r = io_mkdir_all(AT_FDCWD, dir, 0755);
 		if (r < 0)
 			return err_sys(err, -r, "make %s", dir);
-		r = build(k, init, binds, path, err);
+		r = build(k, init, uses, path, err);
 		if (r < 0)
 			return r;
 		remove_older(dir, use, name);

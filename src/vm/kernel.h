@@ -36,12 +36,17 @@ void vm_kernel_done(struct vm_kernel *k);
  */
 int vm_kernel_find(const char *store, const char *name, struct vm_kernel *ret, struct err *err);
 
+enum kernel_use {
+	KERNEL_SHARE = 1 << 0, /* the machine shares directories with the host */
+	KERNEL_IMAGE = 1 << 1, /* its root is a disk image of some file system */
+};
+
 /*
- * The initramfs for this kernel: proa-init at @init, and the modules for a machine (@binds: that
- * shares directories). Made if it is not there. The caller frees *@ret.
+ * The initramfs for this kernel: proa-init at @init, and the modules for a machine (@uses: enum
+ * kernel_use). Made if it is not there. The caller frees *@ret.
  */
-int vm_kernel_initramfs(const char *store, const struct vm_kernel *k, const char *init, bool binds,
-			char **ret, struct err *err);
+int vm_kernel_initramfs(const char *store, const struct vm_kernel *k, const char *init,
+			unsigned uses, char **ret, struct err *err);
 
 /* An array of objects, sorted by name: Name, Version, Source, Created (RFC 3339), Size (bytes),
  * Default. */

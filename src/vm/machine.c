@@ -6,6 +6,8 @@
  * the plan already waits in the link. The guest greets; the host answers with its clock, in front
  * of what waits. From then on it is a session like any other.
  *
+ * Who waits for its start (proa-oci) boots it without a plan, which then follows when it is up.
+ *
  * Three things may end it: the session (its exit code arrived: QEMU is killed at once, for the
  * guest has nothing left to do that matters), QEMU's own end, and a broken rule of the protocol.
  * Whichever comes first decides what is told; machine_end() is called once.
@@ -30,7 +32,6 @@
 #include "util/mem.h"
 #include "util/proc.h"
 #include "util/str.h"
-#include "vm/disk.h"
 #include "vm/report.h"
 #include "vm/share.h"
 #include "vm/switch.h"
@@ -44,10 +45,16 @@ static struct vm_machine *machine_of(struct vm_session *s)
 	return container_of(s, struct vm_machine, session);
 }
 
+/*
+ * Limits are counted in ticks of a second each: of a machine that was frozen for an hour (pause)
+ * one tick has gone by, and it gets the rest of its time.
+ */
 static void set_timer(struct vm_machine *m, int seconds)
 {
-	struct itimerspec t = { .it_value.tv_sec = seconds };
+	struct itimerspec t = { .it_value.tv_sec = seconds ? 1 : 0,
+				.it_interval.tv_sec = seconds ? 1 : 0 };
 
+	m->seconds_left = seconds;
 	(void)timerfd_settime(m->timer_watch.fd, 0, &t, NULL);
 }
 
@@ -87,7 +94,10 @@ static void timer_ready(struct loop_watch *w, uint32_t events _unused_)
 {
 	struct vm_machine *m = container_of(w, struct vm_machine, timer_watch);
 	struct err why = ERR_INIT;
+	uint64_t ticks;
 
+	if (read(w->fd, &ticks, sizeof(ticks)) != sizeof(ticks) || --m->seconds_left > 0)
+		return;
 	loop_remove(m->loop, w);
 	if (m->killed) {
 		machine_end(m, 128 + SIGKILL, NULL);
@@ -111,6 +121,9 @@ static int on_hello(struct vm_machine *m, const struct frame *f)
 		return -EBADMSG;
 	m->greeted = true;
 	set_timer(m, 0);
+	/* QEMU has read it into the guest's memory */
+	if (m->joined_initrd)
+		(void)unlink(m->joined_initrd);
 	clock_gettime(CLOCK_REALTIME, &now);
 	h.realtime_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 	link_release(&m->link, FRAME_HELLO, &h, sizeof(h));
@@ -162,11 +175,13 @@ static int machine_signal(struct vm_session *s, int signo)
 	struct vm_machine *m = machine_of(s);
 	int r = vm_session_signal(s, signo);
 
-	/* what must end it ends it, also when the guest hangs or still boots */
+	/* what must end it ends it, also when the guest hangs or has nothing to end yet */
 	if (r == 0 && signo == SIGKILL && !m->killed) {
+		bool command = m->greeted && m->run_sent;
+
 		m->killed = true;
-		set_timer(m, m->greeted ? KILL_LIMIT_S : 0);
-		if (!m->greeted)
+		set_timer(m, command ? KILL_LIMIT_S : 0);
+		if (!command)
 			(void)sys_pidfd_send_signal(m->qemu.pidfd, SIGKILL);
 	}
 	return r;
@@ -209,6 +224,9 @@ static void machine_free(struct vm_session *s)
 	if (m->plan->auto_remove && m->disk)
 		(void)unlink(m->disk);
 	remove_state(m);
+	if (m->joined_initrd)
+		(void)unlink(m->joined_initrd);
+	free(m->joined_initrd);
 	vm_kernel_done(&m->kernel);
 	free(m->initramfs);
 	free(m->disk);
@@ -217,45 +235,6 @@ static void machine_free(struct vm_session *s)
 }
 
 /* ---- the start ------------------------------------------------------------------------------ */
-
-/* The plan as the guest is to carry it out: its own paths for the root and for what is bound. */
-static int send_plan(struct vm_machine *m, struct err *err)
-{
-	char *lowers[] = { (char *)(uintptr_t)GUEST_LOWER, NULL };
-	struct plan p = *m->plan;
-	_cleanup_free_ struct plan_mount *mounts = calloc(p.mount_count + 1, sizeof(*mounts));
-	_cleanup_free_ char *names = calloc(p.mount_count + 1, sizeof(GUEST_BINDS) + 12);
-	_cleanup_free_ uint8_t *bytes = NULL;
-	struct frame_run run = { .flags = p.auto_remove ? 0 : RUN_SYNC };
-	char *name = names;
-	unsigned binds = 0;
-	size_t n;
-	int r;
-
-	if (!mounts || !names)
-		return err_set(err, ENOMEM, "out of memory");
-	for (size_t i = 0; i < p.mount_count; i++) {
-		mounts[i] = p.mounts[i];
-		if (mounts[i].kind != PLAN_MOUNT_BIND)
-			continue;
-		run.flags |= RUN_BINDS;
-		mounts[i].source = name;
-		name += sprintf(name, GUEST_BINDS "/%u", binds++) + 1;
-	}
-	p.mounts = mounts;
-	p.root.lowers = lowers;
-	p.root.upper = (char *)(uintptr_t)GUEST_UPPER;
-	p.root.work = (char *)(uintptr_t)GUEST_WORK;
-	p.vm = (struct plan_vm){ 0 };
-	r = plan_encode(&p, &bytes, &n);
-	if (r < 0)
-		return err_sys(err, -r, "encode the plan");
-	if (n > PLAN_WIRE_MAX)
-		return err_set(err, E2BIG, "the command line and environment are too long");
-	link_send_all(&m->link, FRAME_PLAN, SESSION_FIRST, bytes, n);
-	link_send(&m->link, FRAME_RUN, SESSION_FIRST, &run, sizeof(run));
-	return 0;
-}
 
 static int write_state(struct vm_machine *m, struct err *err)
 {
@@ -343,11 +322,10 @@ static int start_processes(struct vm_machine *m, struct qemu_spec *spec, struct 
 static int watch_machine(struct vm_machine *m, struct err *err)
 {
 	struct vm_switch_owner owner = { .signal = client_signal, .data = m };
-	_cleanup_free_ char *path = str_printf("%s/" VM_SOCKET_NAME, m->inst->run_dir);
 	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), r;
 
-	if (!path || timer < 0)
-		return err_sys(err, path ? errno : ENOMEM, "watch the machine");
+	if (timer < 0)
+		return err_sys(err, errno, "watch the machine");
 	m->timer_watch = (struct loop_watch){ .fd = timer, .events = EPOLLIN, .call = timer_ready };
 	m->qemu_watch =
 		(struct loop_watch){ .fd = m->qemu.pidfd, .events = EPOLLIN, .call = qemu_ended };
@@ -357,59 +335,12 @@ static int watch_machine(struct vm_machine *m, struct err *err)
 		r = loop_add(m->loop, &m->qemu_watch);
 	if (r < 0)
 		return err_sys(err, -r, "watch the machine");
-	return vm_switch_open(m->loop, path, &m->link, &owner, &m->clients, err);
+	return vm_switch_open(m->loop, m->inst->run_dir, &m->link, &owner, &m->clients, err);
 }
 
-/* What is on disk: the kernel with its initramfs, the image's disk, the machine's own. */
-static int prepare_files(struct vm_machine *m, struct qemu_spec *spec, struct err *err)
-{
-	const struct instance *inst = m->inst;
-	int r = qemu_find(&m->qemu_binary, err);
-
-	if (r == 0)
-		r = vm_kernel_find(inst->store, m->plan->vm.kernel, &m->kernel, err);
-	if (r == 0 && (!m->plan->vm.disk || access(m->plan->vm.disk, R_OK) < 0))
-		r = err_sys(err, m->plan->vm.disk ? errno : EINVAL, "open the image's disk %s",
-			    m->plan->vm.disk ? m->plan->vm.disk : "");
-	if (r == 0)
-		r = vm_kernel_initramfs(inst->store, &m->kernel, inst->stage,
-					vm_share_count(m->plan) > 0, &m->initramfs, err);
-	if (r == 0)
-		r = vm_disk_make(inst->store, inst->dir, &m->disk, err);
-	spec->binary = m->qemu_binary;
-	spec->kernel = m->kernel.image;
-	spec->initramfs = m->initramfs;
-	spec->root_disk = m->plan->vm.disk;
-	spec->own_disk = m->disk;
-	return r;
-}
-
-/* KVM or emulation: by what was seen to work on this host since it was started. */
-static void choose_accelerator(struct vm_machine *m, struct qemu_spec *spec)
-{
-	_cleanup_free_ char *run_root = strdup(m->inst->run_dir);
-	char *slash = run_root ? strrchr(run_root, '/') : NULL;
-	struct vm_kvm_verdict kvm = { 0 };
-	uint32_t plan_cpus = m->plan->vm.cpus;
-
-	if (slash)
-		*slash = 0;
-	if (vm_kvm_probe(run_root, &kvm) < 0)
-		kvm.usable = false;
-	spec->kvm = kvm.usable;
-	if (!kvm.usable) {
-		spec->tsc_khz = vm_tsc_khz(run_root);
-		/* an emulated CPU is a busy thread of this host: only those that were asked for */
-		spec->cpus = plan_cpus ? plan_cpus : 1;
-	}
-	log_verbose("machine: %s (KVM: %s), %llu MiB, %u CPU%s, kernel %s",
-		    kvm.usable ? "KVM" : "software emulation", kvm.reason,
-		    (unsigned long long)(spec->memory_bytes >> 20), spec->cpus,
-		    spec->cpus == 1 ? "" : "s", m->kernel.image);
-}
-
-int vm_machine_start(struct loop *loop, const struct plan *plan, const struct instance *inst,
-		     const struct process_events *events, struct vm_machine **ret, struct err *err)
+int vm_machine_boot(struct loop *loop, const struct plan *plan, const struct instance *inst,
+		    const char *facts, const struct process_events *events, struct vm_machine **ret,
+		    struct err *err)
 {
 	static const struct vm_session_owner owner = { .signal = machine_signal,
 						       .free = machine_free };
@@ -427,23 +358,39 @@ int vm_machine_start(struct loop *loop, const struct plan *plan, const struct in
 	m->qemu = m->share = (struct vm_helper)VM_HELPER_INIT;
 	m->timer_watch.fd = -EBADF;
 	vm_session_init(&m->session, &m->link, SESSION_FIRST, events, &owner);
-	r = prepare_files(m, &spec, err);
-	if (r == 0) {
-		choose_accelerator(m, &spec);
+	r = vm_machine_prepare(m, facts, &spec, err);
+	if (r == 0)
 		r = start_processes(m, &spec, err);
-	}
 	if (r == 0) {
 		m->session.pid = m->qemu.pid;
 		r = watch_machine(m, err);
 	}
 	if (r == 0)
 		r = write_state(m, err);
-	if (r == 0)
-		r = send_plan(m, err);
 	if (r < 0) {
 		machine_free(&m->session);
 		return r;
 	}
 	*ret = m;
 	return 0;
+}
+
+int vm_machine_start(struct loop *loop, const struct plan *plan, const struct instance *inst,
+		     const struct process_events *events, struct vm_machine **ret, struct err *err)
+{
+	/* what is known of the host is kept in the directory of all run directories */
+	_cleanup_free_ char *facts = strdup(inst->run_dir);
+	char *slash = facts ? strrchr(facts, '/') : NULL;
+	int r;
+
+	if (!slash)
+		return err_set(err, ENOMEM, "out of memory");
+	*slash = 0;
+	r = vm_machine_boot(loop, plan, inst, facts, events, ret, err);
+	if (r < 0)
+		return r;
+	r = vm_machine_run(*ret, err);
+	if (r < 0)
+		machine_free(&(*ret)->session);
+	return r;
 }

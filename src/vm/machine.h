@@ -25,13 +25,16 @@ struct vm_machine {
 	const struct instance *inst;
 	struct link link; /* to the agent */
 	bool greeted;	  /* the agent spoke */
+	bool run_sent;	  /* it was told what to run */
 	bool killed;	  /* SIGKILL was asked for */
+	int seconds_left; /* of the limit that is counted now */
 	struct vm_helper qemu, share;
 	struct loop_watch qemu_watch, timer_watch;
 	struct vm_tail console, complaints; /* serial console; standard error of the helpers */
 	struct vm_switch *clients;
 	struct vm_kernel kernel;
 	char *initramfs, *disk, *qemu_binary;
+	char *joined_initrd; /* a file of this machine alone: the plan's initrd and ours */
 };
 
 #define VM_MEMORY_DEFAULT (1024ull << 20)
@@ -45,6 +48,19 @@ struct vm_machine {
  */
 int vm_machine_start(struct loop *loop, const struct plan *plan, const struct instance *inst,
 		     const struct process_events *events, struct vm_machine **ret, struct err *err);
+
+/*
+ * The same in two halves: the machine boots, and when it is told to, runs the plan's command. What
+ * was found out about the host is kept in the directory @facts (NULL: not kept).
+ */
+int vm_machine_boot(struct loop *loop, const struct plan *plan, const struct instance *inst,
+		    const char *facts, const struct process_events *events, struct vm_machine **ret,
+		    struct err *err);
+int vm_machine_run(struct vm_machine *m, struct err *err);
+
+/* Files and accelerator, into @spec, which borrows from @m (prepare.c). */
+int vm_machine_prepare(struct vm_machine *m, const char *facts, struct qemu_spec *spec,
+		       struct err *err);
 
 /* Memory and CPUs of the machine for this plan (backend.c). */
 uint64_t vm_machine_memory(const struct plan *plan);

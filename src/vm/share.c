@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include "plan/plan.h"
+#include "protocol.h"
 #include "util/err.h"
 #include "util/linux.h"
 #include "util/mem.h"
@@ -36,12 +37,21 @@
 struct staging {
 	const struct plan *plan;
 	const char *dir;
+	int root;     /* the root as a detached mount; -1: it is not shared */
 	int *sources; /* detached mounts, one for each mount of the plan; -1: not a bind */
 };
 
+enum vm_root vm_root_of(const struct plan *plan)
+{
+	if (plan->vm.image)
+		return VM_ROOT_IMAGE;
+	return !plan->vm.disk && plan->root.lowers && plan->root.lowers[0] ? VM_ROOT_SHARED
+									   : VM_ROOT_DISKS;
+}
+
 size_t vm_share_count(const struct plan *plan)
 {
-	size_t n = 0;
+	size_t n = vm_root_of(plan) == VM_ROOT_SHARED;
 
 	for (size_t i = 0; i < plan->mount_count; i++)
 		n += plan->mounts[i].kind == PLAN_MOUNT_BIND;
@@ -63,12 +73,32 @@ int vm_share_find(char **ret, struct err *err)
 		       "apt-get install qemu-system-common");
 }
 
+/* In the child: attaches one detached mount under a name of its own. Returns an errno. */
+static int stage_one(int dir, const char *name, int source)
+{
+	struct stat st;
+
+	if (fstat(source, &st) < 0)
+		return errno;
+	if (S_ISDIR(st.st_mode)) {
+		if (mkdirat(dir, name, 0755) < 0)
+			return errno;
+	} else {
+		int fd = openat(dir, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+
+		if (fd < 0)
+			return errno;
+		close(fd);
+	}
+	return sys_move_mount(source, "", dir, name, MOVE_MOUNT_F_EMPTY_PATH) < 0 ? errno : 0;
+}
+
 /* In the child: only system calls. Returns an errno. */
 static int stage_binds(void *data)
 {
 	struct staging *s = data;
 	struct rlimit files;
-	int n = 0, dir;
+	int n = 0, dir, e = 0;
 
 	/* virtiofsd keeps a descriptor for each file the guest knows; it would insist on a million
 	 */
@@ -81,29 +111,17 @@ static int stage_binds(void *data)
 	    sys_mount("tmpfs", s->dir, "tmpfs", 0, "mode=755") < 0)
 		return errno;
 	dir = open(s->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	for (size_t i = 0; i < s->plan->mount_count; i++) {
-		struct stat st;
+	if (s->root >= 0)
+		e = stage_one(dir, GUEST_SHARED_ROOT_NAME, s->root);
+	for (size_t i = 0; e == 0 && i < s->plan->mount_count; i++) {
 		char name[16];
-		int fd;
 
 		if (s->sources[i] < 0)
 			continue;
 		snprintf(name, sizeof(name), "%d", n++);
-		if (fstat(s->sources[i], &st) < 0)
-			return errno;
-		if (S_ISDIR(st.st_mode)) {
-			if (mkdirat(dir, name, 0755) < 0)
-				return errno;
-		} else {
-			fd = openat(dir, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
-			if (fd < 0)
-				return errno;
-			close(fd);
-		}
-		if (sys_move_mount(s->sources[i], "", dir, name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-			return errno;
+		e = stage_one(dir, name, s->sources[i]);
 	}
-	return 0;
+	return e;
 }
 
 static int open_source(const struct plan_mount *m, struct err *err)
@@ -125,8 +143,33 @@ static int open_source(const struct plan_mount *m, struct err *err)
 	return TAKE_FD(fd);
 }
 
+/* The root stays writable here also when the command sees it read-only: places to mount on are made
+ * in it, and then the guest's stage takes the right away, as it does in a container. */
+static int open_root(struct staging *s, struct err *err)
+{
+	struct mount_attr private = { .propagation = MS_PRIVATE };
+	const char *path;
+	struct stat st;
+
+	if (vm_root_of(s->plan) != VM_ROOT_SHARED)
+		return 0;
+	path = s->plan->root.lowers[0];
+	s->root = sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	if (s->root < 0 || fstat(s->root, &st) < 0)
+		return err_sys(err, errno, "open the root \"%s\"", path);
+	if (!S_ISDIR(st.st_mode))
+		return err_set(err, ENOTDIR, "the root \"%s\" is not a directory", path);
+	if (sys_mount_setattr(s->root, "", AT_EMPTY_PATH | AT_RECURSIVE, &private) < 0)
+		return err_sys(err, errno, "detach the root \"%s\"", path);
+	return 0;
+}
+
 static int open_sources(struct staging *s, struct err *err)
 {
+	int r = open_root(s, err);
+
+	if (r < 0)
+		return r;
 	s->sources = calloc(s->plan->mount_count + 1, sizeof(int));
 	if (!s->sources)
 		return err_set(err, ENOMEM, "out of memory");
@@ -194,7 +237,7 @@ int vm_share_start(const struct plan *plan, const char *dir, int stderr_fd, stru
 		   int *ret_fd, struct err *err)
 {
 	_cleanup_free_ char *binary = NULL;
-	struct staging s = { .plan = plan, .dir = dir };
+	struct staging s = { .plan = plan, .dir = dir, .root = -EBADF };
 	int sockets[2] = { -EBADF, -EBADF };
 	int r = vm_share_find(&binary, err);
 
@@ -207,6 +250,7 @@ int vm_share_start(const struct plan *plan, const char *dir, int stderr_fd, stru
 	for (size_t i = 0; s.sources && i < plan->mount_count; i++)
 		fd_close(s.sources[i]);
 	free(s.sources);
+	fd_close(s.root);
 	fd_close(sockets[0]);
 	if (r < 0)
 		fd_close(sockets[1]);

@@ -14,12 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include "plan/plan.h"
 #include "util/err.h"
 #include "util/mem.h"
+#include "vm/machine.h"
 #include "vm/session.h"
+#include "vm/socket.h"
 
 #define CLIENTS_MAX   96u
 #define GUEST_BACKLOG (256u << 10) /* bytes queued towards the guest above which clients wait */
@@ -97,7 +97,10 @@ static int check_order(struct client *c, const struct frame *f)
 		return c->exec_sent || c->plan_bytes > PLAN_WIRE_MAX ? -EBADMSG : 0;
 	}
 	if (f->type == FRAME_EXEC) {
-		if (c->exec_sent || !c->plan_bytes)
+		struct frame_exec exec;
+
+		frame_get(f, &exec, sizeof(exec));
+		if (c->exec_sent || !c->plan_bytes || (exec.flags & ~(uint32_t)EXEC_FLAGS_ALL))
 			return -EBADMSG;
 		c->exec_sent = true;
 		return 0;
@@ -181,34 +184,23 @@ static void listening_ready(struct loop_watch *w, uint32_t events _unused_)
 		link_pause(&c->link, true);
 }
 
-int vm_switch_open(struct loop *loop, const char *path, struct link *guest,
+int vm_switch_open(struct loop *loop, const char *dir, struct link *guest,
 		   const struct vm_switch_owner *owner, struct vm_switch **ret, struct err *err)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	struct vm_switch *s = calloc(1, sizeof(*s));
 	int fd, r;
 
 	if (!s)
 		return err_set(err, ENOMEM, "out of memory");
-	if (strlen(path) >= sizeof(a.sun_path)) {
-		free(s);
-		return err_set(err, ENAMETOOLONG,
-			       "the path %s is too long for a socket: choose a shorter --run-root",
-			       path);
-	}
-	memcpy(a.sun_path, path, strlen(path) + 1);
 	*s = (struct vm_switch){ .loop = loop, .guest = guest, .owner = *owner };
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = vm_socket_listen(dir, VM_SOCKET_NAME, 16, err);
 	s->listening = (struct loop_watch){ .fd = fd, .events = EPOLLIN, .call = listening_ready };
-	(void)unlink(path); /* of an owner that died */
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || chmod(path, 0600) < 0 ||
-	    listen(fd, 16) < 0)
-		r = -errno;
-	else
-		r = loop_add(loop, &s->listening);
+	r = fd < 0 ? fd : loop_add(loop, &s->listening);
+	if (fd >= 0 && r < 0)
+		err_sys(err, -r, "listen for clients");
 	if (r < 0) {
 		vm_switch_free(s, NULL);
-		return err_sys(err, -r, "listen on %s", path);
+		return r;
 	}
 	*ret = s;
 	return 0;

@@ -15,8 +15,8 @@ struct vm_switch_owner {
 	void *data;
 };
 
-/* Listens on @path. @guest is borrowed and outlives the switch. */
-int vm_switch_open(struct loop *loop, const char *path, struct link *guest,
+/* Listens on @dir/agent.sock. @guest is borrowed and outlives the switch. */
+int vm_switch_open(struct loop *loop, const char *dir, struct link *guest,
 		   const struct vm_switch_owner *owner, struct vm_switch **ret, struct err *err);
 /* A checked frame of a session other than the first. -EBADMSG: it breaks a promise. */
 int vm_switch_frame(struct vm_switch *s, const struct frame *f);

@@ -19,6 +19,7 @@ ALLOWED = {
     "container": {"plan", "util"},
     "vm": {"plan", "util", "guest"},
     "guest": {"container", "plan", "util"},
+    "ocivm": {"vm", "container", "plan", "oci", "util", "guest"},
     "runtime": {"container", "plan", "util"},
     "engine": {"container", "vm", "image", "store", "plan", "oci", "util"},
     "cli": {"engine", "vm", "image", "store", "plan", "oci", "util"},

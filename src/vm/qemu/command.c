@@ -43,6 +43,16 @@ int qemu_find(char **ret, struct err *err)
 	return vm_find_program(QEMU_BINARY, "machines run on it", "qemu-system-x86", ret, err);
 }
 
+int qemu_choose(const char *path, char **ret, struct err *err)
+{
+	if (!path)
+		return qemu_find(ret, err);
+	if (access(path, X_OK) < 0)
+		return err_sys(err, errno, "execute the hypervisor \"%s\"", path);
+	*ret = strdup(path);
+	return *ret ? 0 : err_set(err, ENOMEM, "out of memory");
+}
+
 char *qemu_kernel_command_line(const struct qemu_spec *s)
 {
 	struct str_buf b = { 0 };
@@ -56,6 +66,9 @@ char *qemu_kernel_command_line(const struct qemu_spec *s)
 		str_buf_printf(&b, " tsc_early_khz=%llu", (unsigned long long)s->tsc_khz);
 	if (!s->kvm)
 		str_buf_puts(&b, " mitigations=off init_on_alloc=0 no_timer_check");
+	/* last: of two values of one parameter the kernel takes the later */
+	if (!str_empty(s->parameters))
+		str_buf_printf(&b, " %s", s->parameters);
 	if (b.failed)
 		str_buf_done(&b);
 	return b.data;
@@ -99,16 +112,19 @@ option(struct args *a, const char *name, const char *fmt, ...)
 }
 
 static void add_disk(struct args *a, const char *path, const char *node, const char *serial,
-		     bool read_only)
+		     bool read_only, bool lock)
 {
 	struct str_buf b = { 0 };
 
+	if (!path)
+		return;
 	/*
 	 * no-flush: who reports what, and when it is on the disk, is decided by the guest's sync
 	 * and the page cache of this host, which outlives both QEMU and proa.
 	 */
-	str_buf_printf(&b, "driver=file,node-name=%s,locking=off,aio=threads,cache.no-flush=on,%s",
-		       node, read_only ? "read-only=on,filename=" : "discard=unmap,filename=");
+	str_buf_printf(&b, "driver=file,node-name=%s,locking=%s,aio=threads,cache.no-flush=on,%s",
+		       node, lock ? "on" : "off",
+		       read_only ? "read-only=on,filename=" : "discard=unmap,filename=");
 	add_value(&b, path);
 	if (b.failed)
 		a->failed = true;
@@ -164,12 +180,16 @@ int qemu_command(const struct qemu_spec *s, char ***ret)
 	option(&a, "-device", "virtio-serial-device,max_ports=2");
 	option(&a, "-chardev", "socket,id=agent,fd=%d", s->agent_fd);
 	option(&a, "-device", "virtserialport,chardev=agent,name=" GUEST_PORT_NAME);
-	add_disk(&a, s->root_disk, "root", GUEST_ROOT_LABEL, true);
-	add_disk(&a, s->own_disk, "own", GUEST_DISK_LABEL, false);
+	add_disk(&a, s->root_disk, "root", GUEST_ROOT_LABEL, true, false);
+	add_disk(&a, s->own_disk, "own", GUEST_DISK_LABEL, false, false);
+	/* somebody's own file: two machines that write to it would ruin it */
+	add_disk(&a, s->image, "image", GUEST_IMAGE_LABEL, s->image_read_only, true);
 	if (s->share_fd >= 0) {
 		option(&a, "-chardev", "socket,id=share,fd=%d", s->share_fd);
 		option(&a, "-device", "vhost-user-fs-device,chardev=share,tag=" GUEST_SHARE_TAG);
 	}
+	for (char *const *arg = s->more_args; arg && *arg; arg++)
+		add(&a, *arg);
 	if (a.failed) {
 		strv_free(a.v);
 		return -ENOMEM;

@@ -12,8 +12,12 @@ struct qemu_spec {
 	const char *binary; /* absolute path of qemu-system-x86_64 */
 	const char *kernel; /* an ELF with a PVH note, or a bzImage */
 	const char *initramfs;
-	const char *root_disk; /* EROFS, never written, shared by machines */
-	const char *own_disk;  /* ext4, of this machine alone */
+	const char *root_disk; /* EROFS, never written, shared by machines; NULL: none */
+	const char *own_disk;  /* ext4, of this machine alone; NULL: none */
+	const char *image;     /* a disk with a root of any kind; NULL: none */
+	bool image_read_only;
+	const char *parameters; /* more words for the kernel's command line, NULL: none */
+	char *const *more_args; /* more of QEMU's own, NULL: none */
 	uint64_t memory_bytes;
 	uint32_t cpus;
 	bool kvm;	      /* else software emulation */
@@ -29,6 +33,8 @@ int qemu_command(const struct qemu_spec *spec, char ***ret);
 
 /* Finds qemu-system-x86_64 in PATH. -ENOENT names the package to install. */
 int qemu_find(char **ret, struct err *err);
+/* The same, or the one at @path, if that is not NULL. */
+int qemu_choose(const char *path, char **ret, struct err *err);
 
 /* The guest kernel's command line; the caller's to free. NULL: out of memory. */
 char *qemu_kernel_command_line(const struct qemu_spec *spec);

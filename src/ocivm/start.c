@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ocivm/start.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include "container/stage.h"
+#include "util/err.h"
+#include "util/io.h"
+#include "util/linux.h"
+#include "util/mem.h"
+
+#define CLOSE_ON_EXEC_FROM 3u
+
+static bool is_socket(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+static int receive(struct start *s, struct err *err)
+{
+	_cleanup_free_ uint8_t *payload = NULL;
+	struct stage_start h;
+
+	if (io_read_full(s->fd, &h, sizeof(h)) != sizeof(h) || h.payload_bytes > PLAN_WIRE_MAX)
+		return err_set(err, EPROTO, "the machine's process got no plan");
+	payload = malloc(h.payload_bytes + 1u);
+	if (!payload)
+		return err_set(err, ENOMEM, "out of memory for a plan of %u bytes",
+			       h.payload_bytes);
+	if (io_read_full(s->fd, payload, h.payload_bytes) != (ssize_t)h.payload_bytes)
+		return err_set(err, EPROTO, "the machine's process got half a plan");
+	if (h.source_count)
+		return err_set(err, EPROTO, "a machine opens the sources of its mounts itself");
+	s->mode = h.mode;
+	s->flags = h.flags;
+	switch (h.mode) {
+	case STAGE_RUN: return plan_decode(payload, h.payload_bytes, &s->plan, err);
+	case STAGE_EXEC:
+		return plan_process_decode(payload, h.payload_bytes, &s->plan.process, err);
+	default: return err_set(err, EPROTO, "the machine's process got no plan");
+	}
+}
+
+int start_open(struct start *s, uint32_t preserved, struct err *err)
+{
+	int fd = STAGE_FIRST_FD + (int)preserved, r;
+
+	*s = (struct start){ .fd = -EBADF, .listening = -EBADF };
+	if (!is_socket(fd))
+		return err_set(err, EPROTO, "this is a part of proa-oci and is started by it only");
+	s->fd = fd;
+	sys_close_range(CLOSE_ON_EXEC_FROM, ~0u, CLOSE_RANGE_CLOEXEC);
+	r = receive(s, err);
+	if (r < 0)
+		return r;
+	if ((s->flags & STAGE_WAIT) && !is_socket(fd + 1))
+		return err_set(err, EPROTO, "the machine's process got no socket to wait on");
+	if (s->flags & STAGE_WAIT)
+		s->listening = fd + 1;
+	if (preserved)
+		return err_set(err, EOPNOTSUPP,
+			       "--preserve-fds, socket activation: open descriptors do not reach "
+			       "into a machine");
+	return 0;
+}
+
+void start_done(struct start *s)
+{
+	s->fd = fd_close(s->fd);
+	s->listening = fd_close(s->listening);
+	plan_done(&s->plan);
+}
+
+int start_report(struct start *s, uint32_t type, const struct err *err, int fd)
+{
+	struct stage_report r = { .type = type };
+
+	if (s->fd < 0)
+		return -EPIPE;
+	if (err)
+		r.err = *err;
+	return io_send_fd(s->fd, &r, sizeof(r), fd);
+}
+
+int start_wait_for_hooks(struct start *s, struct err *err)
+{
+	char byte;
+
+	if (start_report(s, STAGE_REPORT_HOOKS, NULL, -1) < 0 || io_read_full(s->fd, &byte, 1) != 1)
+		return err_set(err, ECANCELED, "the start was given up");
+	return 0;
+}
+
+int start_ready(struct start *s, struct err *err)
+{
+	if (s->flags & STAGE_DETACHED)
+		prctl(PR_SET_PDEATHSIG, 0);
+	if (start_report(s, STAGE_REPORT_READY, NULL, -1) < 0)
+		return err_set(err, ECANCELED, "the start was given up");
+	s->fd = fd_close(s->fd);
+	return 0;
+}
+
+int start_accept(struct start *s, struct err *err)
+{
+	s->fd = accept4(s->listening, NULL, NULL, SOCK_CLOEXEC);
+	if (s->fd < 0)
+		return err_sys(err, errno, "wait for the start");
+	s->listening = fd_close(s->listening);
+	return 0;
+}
+
+void start_running(struct start *s)
+{
+	if (s->flags & STAGE_DETACHED)
+		prctl(PR_SET_PDEATHSIG, 0);
+	s->fd = fd_close(s->fd);
+}
