@@ -61,6 +61,8 @@ def kinds():
 def kind(request):
     """Tests that use it run with both runtimes."""
     runtime_path(request.param)
+    if request.param == "vm":
+        request.getfixturevalue("kernel")
     return request.param
 
 

@@ -18,7 +18,16 @@ def runtime_path(kind):
     path = pathlib.Path(os.environ.get(variable) or BUILD / name)
     if not path.exists():
         pytest.skip(f"no {path}: {variable} names another")
-    return path
+    return path if variable in os.environ or kind != "vm" else _with_test_store(path)
+
+
+def _with_test_store(path):
+    """The same, with the tests' own store for its kernel: engines hand no environment on."""
+    wrapper = BUILD / "test-bin" / path.name
+    wrapper.parent.mkdir(exist_ok=True)
+    wrapper.write_text(f'#!/bin/sh\nexport PROA_ROOT="{BUILD}/test-store"\nexec "{path}" "$@"\n')
+    wrapper.chmod(0o755)
+    return wrapper
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +76,7 @@ def container_runtime(oci_dir):
 
 
 @pytest.fixture(scope="session")
-def vm_runtime(oci_dir):
+def vm_runtime(oci_dir, kernel):
     yield from _make_runtime(oci_dir, "vm")
 
 
