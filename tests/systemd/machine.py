@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 
+FORMAT = "2"  # counts what root_disk() does differently
 PACKAGES = "systemd,systemd-sysv,dbus,libpam-systemd,dbus-user-session,busybox-static,procps,libjansson4,libseccomp2"
 MODULES = ("virtio_mmio", "virtio_blk", "crc32c_generic", "ext4", "overlay")
 # What takes long in emulation and is not needed, or needs devices that are not there.
@@ -62,8 +63,13 @@ exec /bin/busybox switch_root $root /lib/systemd/systemd
 echo "the machine has no root"
 """
 COMMAND_LINE = ("console=ttyS0 quiet panic=-1 reboot=t cryptomgr.notests tsc=reliable 8250.nr_uarts=1 audit=0 "
-                "random.trust_cpu=on mitigations=off init_on_alloc=0 no_timer_check tsc_early_khz=1000000 "
-                "systemd.unified_cgroup_hierarchy=1 systemd.show_status=0 systemd.unit=proa-test.target")
+                "random.trust_cpu=on mitigations=off init_on_alloc=0 no_timer_check "
+                "systemd.show_status=0 systemd.unit=proa-test.target")
+HIERARCHIES = {
+    "unified": "systemd.unified_cgroup_hierarchy=1",
+    "hybrid": "systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=0",
+    "legacy": "systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1",
+}
 
 
 def _run(*argv, timeout=600, **kw):
@@ -75,10 +81,12 @@ def _run(*argv, timeout=600, **kw):
 
 def root_disk(cache):
     """The Debian as an ext4 image; made when it is absent or when what goes into it has changed."""
-    key = hashlib.sha256("".join((PACKAGES, *MASKED, TARGET, SERVICE)).encode()).hexdigest()[:16]
+    key = hashlib.sha256("".join((FORMAT, PACKAGES, *MASKED, TARGET, SERVICE)).encode()).hexdigest()[:16]
     image = cache / f"root-{key}.ext4"
     if image.exists():
         return image
+    for old in cache.glob("root-*.ext4"):
+        old.unlink()
     tree = cache / "root"
     shutil.rmtree(tree, ignore_errors=True)
     try:
@@ -96,6 +104,8 @@ def root_disk(cache):
             f.write("user:x:1000:1000::/home/user:/bin/sh\n")
         with open(tree / "etc/group", "a", encoding="utf-8") as f:
             f.write("user:x:1000:\n")
+        with open(tree / "etc/shadow", "a", encoding="utf-8") as f:
+            f.write("user:*:19000:0:99999:7:::\n")
         home = tree / "home/user"
         home.mkdir()
         os.chown(home, 1000, 1000)
@@ -127,6 +137,12 @@ def _module_paths(kernel):
         if name in by_name:  # others are built in
             add(by_name[name])
     return order
+
+
+def tsc_khz():
+    """The rate of this processor's time stamp counter, about: the emulated one is that, and the guest's clock."""
+    found = re.search(r"^cpu MHz\s*: (\d+)", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
+    return int(found.group(1)) * 1000 if found else 2000000
 
 
 def initramfs(kernel, directory):
@@ -165,7 +181,7 @@ class Result:
                       re.finditer(r"^@@@ begin (\S+)\n(.*?)^@@@ end \1 (\d+)$", self.console, re.M | re.S)}
 
 
-def run(kernel, cache, directory, steps, files=(), limit_s=300):
+def run(kernel, cache, directory, steps, files=(), hierarchy="unified", limit_s=300):
     """Starts a machine that carries the steps out, and waits for its end. @files go to /proa."""
     disk = root_disk(cache)
     tree = directory / "proa"
@@ -178,7 +194,8 @@ def run(kernel, cache, directory, steps, files=(), limit_s=300):
     argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-M",
             "microvm,x-option-roms=off,rtc=on,auto-kernel-cmdline=off", "-accel", "tcg,thread=multi", "-cpu",
             "max,-erms,-la57", "-smp", "1", "-m", "768M", "-global", "virtio-mmio.force-legacy=false", "-kernel",
-            kernel / "vmlinux", "-initrd", initramfs(kernel, directory), "-append", COMMAND_LINE, "-chardev",
+            kernel / "vmlinux", "-initrd", initramfs(kernel, directory), "-append",
+            f"{COMMAND_LINE} {HIERARCHIES[hierarchy]} tsc_early_khz={tsc_khz()}", "-chardev",
             "stdio,id=console,signal=off", "-serial", "chardev:console",
             "-drive", f"file={disk},if=none,id=root,format=raw,snapshot=on", "-device", "virtio-blk-device,drive=root",
             "-drive", f"file={own},if=none,id=own,format=raw", "-device", "virtio-blk-device,drive=own"]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """proa-systemd against a real systemd, process 1 of an emulated machine with unified cgroups.
 
-One machine carries out all STEPS (see machine.py); each test looks at the output of one.
+One machine carries out all STEPS (see machine.py); each test looks at the output of one. Two more do V1_STEPS.
 """
 import re
 import sys
@@ -68,6 +68,7 @@ STEPS = [
         true
     """),
     ("scope", "/proa/test_scope /proa/proa-systemd"),
+    ("groups", "/proa/test_cgroup_static"),
     ("user", """
         systemctl start user@1000.service || journalctl -b --no-pager | tail -n 30
         cat >/tmp/as-user <<'EOF'
@@ -83,8 +84,22 @@ EOF
 ]
 
 
+# With the hierarchies of v1, of which systemd has its own, and some hold two controllers.
+V1_STEPS = [
+    ("manager", """
+        cat /proc/1/comm
+        stat -f -c %T /sys/fs/cgroup
+        stat -f -c "unified: %T" /sys/fs/cgroup/unified || true
+        ls -l /sys/fs/cgroup
+    """),
+    ("scope", "/proa/test_scope /proa/proa-systemd"),
+    ("groups", "/proa/test_cgroup_static"),
+]
+
+
 @pytest.fixture(scope="session")
-def result(proa, store, kernel, tmp_path_factory):
+def start(proa, store, kernel, tmp_path_factory):
+    """start(steps, hierarchy): the result of a machine that carried them out."""
     cache = BUILD / "test-systemd"
     cache.mkdir(exist_ok=True)
     try:
@@ -92,10 +107,24 @@ def result(proa, store, kernel, tmp_path_factory):
     except RuntimeError as e:
         pytest.skip(f"no Debian image can be made: {str(e).splitlines()[-1]}")
     installed = (store[0] / "kernels" / kernel).resolve()
-    files = [BUILD / "proa-systemd", BUILD / "tests/systemd/test_scope"]
-    done = machine.run(installed, cache, tmp_path_factory.mktemp("systemd"), STEPS, files)
-    assert "@@@ all" in done.console, done.console[-8000:]
-    return done
+    files = [BUILD / "proa-systemd", BUILD / "tests/systemd/test_scope", BUILD / "tests/unit/test_cgroup_static"]
+
+    def start(steps, hierarchy):
+        done = machine.run(installed, cache, tmp_path_factory.mktemp("systemd"), steps, files, hierarchy)
+        assert "@@@ all" in done.console, done.console[-8000:]
+        return done
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def result(start):
+    return start(STEPS, "unified")
+
+
+@pytest.fixture(scope="session", params=["hybrid", "legacy"])
+def v1_result(start, request):
+    return start(V1_STEPS, request.param)
 
 
 def step(result, name):
@@ -126,7 +155,8 @@ def test_scope_has_the_limits_and_the_helper(result):
 
 def test_limits_can_be_changed(result):
     output = step(result, "helper")
-    assert "set:  0\n60002304\nMemoryMax=60002304\nAllowedCPUs=0\n" in output
+    assert "set:  0\n60002304\n" in output
+    assert "\nMemoryMax=60002304\n" in output and "\nAllowedCPUs=0\n" in output
 
 
 def test_scope_ends_with_the_helper(result):
@@ -161,3 +191,24 @@ def test_a_containers_way(result, name):
     output = step(result, name)
     assert not re.search(r"^not ok", output, re.M), output
     assert re.search(r"^1\.\.\d\d$", output, re.M), output
+
+
+def test_groups_under_systemd(result):
+    """The unit test of cgroups, beside a systemd that has them all."""
+    output = step(result, "groups")
+    assert not re.search(r"^not ok", output, re.M), output
+    assert "cgroup v2: the group of this test" in output
+
+
+def test_v1_hierarchies(v1_result):
+    output = step(v1_result, "manager")
+    assert output.startswith("systemd\ntmpfs\n")
+    assert "cpu -> cpu,cpuacct" in output
+
+
+@pytest.mark.parametrize("name", ["scope", "groups"])
+def test_v1(v1_result, name):
+    output = step(v1_result, name)
+    assert not re.search(r"^not ok", output, re.M), output
+    assert "cgroup v1" in output
+    assert re.search(r"^1\.\.\d+$", output, re.M), output
