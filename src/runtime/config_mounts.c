@@ -233,7 +233,7 @@ static void take_id_maps(struct json_read *r, struct reading *to)
 	if (!m->uid_map_count != !m->gid_map_count)
 		json_read_fail(r, EINVAL, "uidMappings and gidMappings go together");
 	if ((m->uid_map_count || to->idmap) && m->kind != PLAN_MOUNT_BIND)
-		json_read_fail(r, EINVAL, "only binds can have mapped ids");
+		json_read_fail(r, EINVAL, "%s: only binds can have mapped ids", m->target);
 	if (to->idmap && !m->uid_map_count)
 		m->flags |= PLAN_MOUNT_IDMAP_CONTAINER;
 }

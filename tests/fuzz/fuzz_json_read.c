@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The reader of JSON, walked through whole, against jansson: what jansson takes for an object, we
- * take as well (but for depth, and for NUL characters, which no string of ours may have).
+ * take as well (but for depth, and for NUL characters, which jansson passes over).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	json_read_init(&r, copy, n, "input", &err);
 	json_read_skip(&r);
 	theirs = json_loadb(text, n, 0, &why);
-	if (theirs && json_read_end(&r) < 0 && r.failed != -E2BIG)
+	if (theirs && !memchr(data, 0, n) && json_read_end(&r) < 0 && r.failed != -E2BIG)
 		abort();
 	json_decref(theirs);
 	json_read_init(&r, text, n, "input", &err);
