@@ -158,7 +158,7 @@ def console(oci_dir):
 @pytest.fixture(scope="session")
 def ordinary_user():
     """A user for the time of the tests, with ranges of subordinate ids; its name."""
-    name = "proa-oci-user"
+    name = f"proa-oci-{os.getpid()}"
     if not shutil.which("useradd"):
         pytest.skip("useradd is not installed")
     subprocess.run(["userdel", "-r", name], capture_output=True, check=False)
