@@ -132,6 +132,9 @@ static void test_freeze(void)
 	ok_int(ops->freeze(leaf, true, &err), 0, "frozen again");
 	ok_int(ops->kill(leaf, SIGKILL, &err), 0, "a frozen group can be killed");
 	ok_int(end_of(pid), SIGKILL, "it died");
+	ok_int(ops->freeze(leaf, true, &err), 0, "an empty one can be frozen");
+	ok_int(create(leaf, &none, &err), -EBUSY, "and is not taken over, as nothing could start");
+	ok(strstr(err.msg, "is frozen"), "with the reason");
 	ok_int(ops->remove(leaf, &err), 0, "removed");
 	ok(ops->freeze(leaf, true, &err) < 0, "an absent one cannot be frozen");
 }

@@ -85,9 +85,12 @@ static void test_cpu(void)
 	ok_int(update(leaf, &l, &err), 0, "no limits");
 	ok_line(leaf, "cpu.cfs_quota_us", "cpu.max", "-1", "max 50000");
 	ok_line(leaf, "pids.max", "pids.max", "max", "max");
-	l = (struct plan_resources){ .cpu_idle = 1, .has_cpu_idle = true };
+	l = (struct plan_resources){ .cpu_idle = 1, .has_cpu_idle = true, .cpu_shares = 100 };
 	ok_int(update(leaf, &l, &err), 0, "idle");
 	ok_line(leaf, "cpu.idle", "cpu.idle", "1", "1");
+	l = (struct plan_resources){ .cpu_idle = 0, .has_cpu_idle = true, .cpu_shares = 512 };
+	ok_int(update(leaf, &l, &err), 0, "idle no more, and shares that only then can be");
+	ok_line(leaf, "cpu.shares", "cpu.weight", "512", "20");
 	ok_int(ops->remove(leaf, &err), 0, "removed");
 }
 

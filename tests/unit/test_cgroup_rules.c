@@ -260,6 +260,20 @@ static void test_properties(void)
 	properties(&(struct plan_resources){ 0 }, true, "");
 }
 
+static void test_has_limits(void)
+{
+	char *unified[] = { (char *)"memory.high=1", NULL }, *none[] = { NULL };
+	struct plan_device_rule rule = { true, 'a', -1, -1, 7 };
+
+	ok(!cgroup_has_limits(&(struct plan_resources){ .unified = none }), "no limits");
+	ok(!cgroup_has_limits(
+		   &(struct plan_resources){ .device_rules = &rule, .device_rule_count = 1 }),
+	   "device rules are none");
+	ok(cgroup_has_limits(&(struct plan_resources){ .unified = unified }), "a unified one");
+	ok(cgroup_has_limits(&(struct plan_resources){ .pids_max = -1 }), "of processes");
+	ok(cgroup_has_limits(&(struct plan_resources){ .block_weight = 10 }), "of block I/O");
+}
+
 static void test_no_helper(void)
 {
 	struct cgroup_systemd s = CGROUP_SYSTEMD_INIT;
@@ -286,6 +300,7 @@ int main(void)
 	test_regular_form();
 	test_units();
 	test_properties();
+	test_has_limits();
 	test_no_helper();
 	return tap_done();
 }
