@@ -69,6 +69,7 @@ STEPS = [
     """),
     ("scope", "/proa/test_scope /proa/proa-systemd"),
     ("groups", "/proa/test_cgroup_static"),
+    ("limits", "/proa/test_cgroup_limits_static"),
     ("user", """
         systemctl start user@1000.service || journalctl -b --no-pager | tail -n 30
         cat >/tmp/as-user <<'EOF'
@@ -94,6 +95,7 @@ V1_STEPS = [
     """),
     ("scope", "/proa/test_scope /proa/proa-systemd"),
     ("groups", "/proa/test_cgroup_static"),
+    ("limits", "/proa/test_cgroup_limits_static"),
 ]
 
 
@@ -107,7 +109,7 @@ def start(proa, store, kernel, tmp_path_factory):
     except RuntimeError as e:
         pytest.skip(f"no Debian image can be made: {str(e).splitlines()[-1]}")
     installed = (store[0] / "kernels" / kernel).resolve()
-    files = [BUILD / "proa-systemd", BUILD / "tests/systemd/test_scope", BUILD / "tests/unit/test_cgroup_static"]
+    files = [BUILD / "proa-systemd", BUILD / "tests/systemd/test_scope", *(BUILD / "tests/unit").glob("test_cgroup*_static")]
 
     def start(steps, hierarchy):
         done = machine.run(installed, cache, tmp_path_factory.mktemp("systemd"), steps, files, hierarchy)
@@ -193,9 +195,10 @@ def test_a_containers_way(result, name):
     assert re.search(r"^1\.\.\d\d$", output, re.M), output
 
 
-def test_groups_under_systemd(result):
-    """The unit test of cgroups, beside a systemd that has them all."""
-    output = step(result, "groups")
+@pytest.mark.parametrize("name", ["groups", "limits"])
+def test_groups_under_systemd(result, name):
+    """The unit tests of cgroups, beside a systemd that has them all."""
+    output = step(result, name)
     assert not re.search(r"^not ok", output, re.M), output
     assert "cgroup v2: the group of this test" in output
 
@@ -206,7 +209,7 @@ def test_v1_hierarchies(v1_result):
     assert "cpu -> cpu,cpuacct" in output
 
 
-@pytest.mark.parametrize("name", ["scope", "groups"])
+@pytest.mark.parametrize("name", ["scope", "groups", "limits"])
 def test_v1(v1_result, name):
     output = step(v1_result, name)
     assert not re.search(r"^not ok", output, re.M), output
