@@ -11,6 +11,7 @@
 #include "container/stage_internal.h"
 #include "util/linux.h"
 #include "util/mem.h"
+#include "util/str.h"
 
 #define DEV_DEPTH_MAX 4
 
@@ -37,21 +38,11 @@ static int bind_device(int root_fd, const struct plan_device *d, struct err *err
 	return 0;
 }
 
-static int make_device(int root_fd, const struct plan_device *d, struct err *err)
+/* Makes the node @name in the directory @parent. */
+static int make_node(int parent, const char *name, const struct plan_device *d, struct err *err)
 {
-	_cleanup_free_ char *parent_path = strdup(d->path);
-	_cleanup_close_ int parent = -EBADF;
 	mode_t type = d->type == 'b' ? S_IFBLK : d->type == 'c' ? S_IFCHR : S_IFIFO;
-	char *slash = parent_path ? strrchr(parent_path, '/') : NULL;
-	const char *name;
 
-	if (!slash || !slash[1])
-		return err_set(err, EINVAL, "device path \"%s\" is not absolute", d->path);
-	name = d->path + (slash - parent_path) + 1;
-	slash[slash == parent_path] = 0;
-	parent = stage_root_target(root_fd, parent_path, true, err);
-	if (parent < 0)
-		return parent;
 	if (mknodat(parent, name, type | (d->mode & 07777), makedev(d->major, d->minor)) < 0) {
 		struct stat st;
 
@@ -69,6 +60,24 @@ static int make_device(int root_fd, const struct plan_device *d, struct err *err
 	if ((d->uid || d->gid) && fchownat(parent, name, d->uid, d->gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_sys(err, errno, "give the device %s its owner", d->path);
 	return 0;
+}
+
+/* @dev: the root's /dev, where most of them are. */
+static int make_device(int root_fd, int dev, const struct plan_device *d, struct err *err)
+{
+	_cleanup_free_ char *above = NULL;
+	_cleanup_close_ int parent = -EBADF;
+	const char *slash = strrchr(d->path, '/');
+
+	if (!slash || !slash[1])
+		return err_set(err, EINVAL, "device path \"%s\" is not absolute", d->path);
+	if (slash - d->path == 4 && str_starts(d->path, "/dev/"))
+		return make_node(dev, slash + 1, d, err);
+	above = strndup(d->path, slash == d->path ? 1 : (size_t)(slash - d->path));
+	if (!above)
+		return err_set(err, ENOMEM, "out of memory");
+	parent = stage_root_target(root_fd, above, true, err);
+	return parent < 0 ? parent : make_node(parent, slash + 1, d, err);
 }
 
 static bool is_own_mount(const char *name)
@@ -164,7 +173,7 @@ int stage_devices(struct stage *s, struct err *err)
 	for (size_t i = 0; i < s->plan.device_count; i++) {
 		int r = s->plan.namespaces & PLAN_NS_USER
 				? bind_device(s->root_fd, &s->plan.devices[i], err)
-				: make_device(s->root_fd, &s->plan.devices[i], err);
+				: make_device(s->root_fd, dev, &s->plan.devices[i], err);
 
 		if (r < 0)
 			return r;

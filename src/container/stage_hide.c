@@ -26,24 +26,18 @@ static bool is_directory(int fd)
 	return fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/*
- * A detached mount of a character device 1:3 that is surely the kernel's: on a tmpfs of our own.
- * Fails before Linux 6.15, where a detached mount cannot be cloned from, and in a user namespace.
- */
-static int open_null(struct err *err)
-{
-	_cleanup_close_ int fs = stage_new_fs("tmpfs", NULL, NULL, 0, err);
-	int fd;
+/* What covers: an empty directory and a null device, of which each cover is a clone. */
+struct covers {
+	int fs, null;
+};
 
-	if (fs < 0)
-		return fs;
-	if (mknodat(fs, "null", S_IFCHR | 0666, makedev(1, 3)) < 0)
-		return err_sys(err, errno, "make a null device");
-	fd = sys_open_tree(fs, "null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	return fd < 0 ? err_sys(err, errno, "mount a null device") : fd;
+static void covers_done(struct covers *c)
+{
+	fd_close(c->null);
+	fd_close(c->fs);
 }
 
-/* Otherwise: the root's /dev/null, which we just made, if that is what it is. */
+/* A user namespace makes no devices: the root's /dev/null, which is a bind of the host's, then. */
 static int open_null_in_root(struct stage *s, struct err *err)
 {
 	_cleanup_close_ int fd =
@@ -55,7 +49,44 @@ static int open_null_in_root(struct stage *s, struct err *err)
 		return err_sys(err, errno, "open the container's /dev/null");
 	if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
 		return err_set(err, EPERM, "the container's /dev/null is not the null device");
-	/* the file itself, on an attached mount: each cover is cloned from it */
+	return TAKE_FD(fd);
+}
+
+/*
+ * One small tmpfs for all covers. It is attached where nobody sees it, over the host's /proc in
+ * this namespace, and goes with the old root: a mount that is closed without ever having been
+ * attached costs an RCU grace period, and one that is not attached cannot be cloned before
+ * Linux 6.15.
+ */
+static int covers_make(struct stage *s, struct covers *c, struct err *err)
+{
+	static const char *const options[] = { "mode=555", "nr_inodes=4", NULL };
+
+	c->fs = stage_new_fs("tmpfs", NULL, options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, err);
+	if (c->fs < 0)
+		return c->fs;
+	if (sys_move_mount(c->fs, "", AT_FDCWD, "/proc", MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
+	    mkdirat(c->fs, "empty", 0555) < 0)
+		return err_sys(err, errno, "make what hides paths");
+	if (s->plan.namespaces & PLAN_NS_USER)
+		c->null = open_null_in_root(s, err);
+	else if (mknodat(c->fs, "null", S_IFCHR | 0666, makedev(1, 3)) < 0 ||
+		 (c->null = openat(c->fs, "null", O_PATH | O_NOFOLLOW | O_CLOEXEC)) < 0)
+		return err_sys(err, errno, "make a null device");
+	return c->null < 0 ? c->null : 0;
+}
+
+/* A read-only clone, as a detached mount. */
+static int covers_clone(const struct covers *c, bool directory)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
+	_cleanup_close_ int fd =
+		directory ? sys_open_tree(c->fs, "empty", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
+			  : sys_open_tree(c->null, "",
+					  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+
+	if (fd < 0 || (directory && sys_mount_setattr(fd, "", AT_EMPTY_PATH, &attr) < 0))
+		return -1;
 	return TAKE_FD(fd);
 }
 
@@ -84,9 +115,8 @@ static int open_hidden(struct stage *s, const char *path)
 			   RESOLVE_IN_ROOT | (kernel ? RESOLVE_NO_SYMLINKS : 0));
 }
 
-static int mask_path(struct stage *s, const char *path, int null_fd, struct err *err)
+static int mask_path(struct stage *s, const char *path, const struct covers *c, struct err *err)
 {
-	static const char *const options[] = { "nr_inodes=2", NULL };
 	_cleanup_close_ int at = open_hidden(s, path);
 	_cleanup_close_ int cover = -EBADF;
 	int r;
@@ -97,11 +127,7 @@ static int mask_path(struct stage *s, const char *path, int null_fd, struct err 
 	r = check_kernel_fs(path, at, err);
 	if (r < 0)
 		return r;
-	cover = is_directory(at)
-			? stage_new_fs("tmpfs", NULL, options,
-				       MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, err)
-			: sys_open_tree(null_fd, "",
-					OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	cover = covers_clone(c, is_directory(at));
 	if (cover < 0)
 		return err_sys(err, errno, "hide %s", path);
 	if (sys_move_mount(cover, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
@@ -135,7 +161,7 @@ static int protect_path(struct stage *s, const char *path, struct err *err)
 
 int stage_hide_paths(struct stage *s, struct err *err)
 {
-	_cleanup_close_ int null_fd = -EBADF;
+	_cleanup_(covers_done) struct covers c = { -EBADF, -EBADF };
 	int r = 0;
 
 	/* read-only first: a hidden path below it keeps its cover */
@@ -143,12 +169,8 @@ int stage_hide_paths(struct stage *s, struct err *err)
 		r = protect_path(s, *p, err);
 	if (r < 0 || !s->plan.masked_paths || !s->plan.masked_paths[0])
 		return r;
-	null_fd = open_null(err);
-	if (null_fd < 0)
-		null_fd = open_null_in_root(s, err);
-	if (null_fd < 0)
-		return null_fd;
+	r = covers_make(s, &c, err);
 	for (char **p = s->plan.masked_paths; r == 0 && *p; p++)
-		r = mask_path(s, *p, null_fd, err);
+		r = mask_path(s, *p, &c, err);
 	return r;
 }

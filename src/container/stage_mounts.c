@@ -109,6 +109,13 @@ static int copy_up(struct stage *s, const struct plan_mount *m, int tmpfs, struc
 	return r < 0 ? err_wrap(err, "copy %s into the tmpfs", m->target) : 0;
 }
 
+/* More than what a new mount has anyway: it is private, and fsmount() gave it its attributes. */
+static bool wants_more(const struct plan_mount *m)
+{
+	return m->flags & (PLAN_MOUNT_SHARED | PLAN_MOUNT_UNBINDABLE) || m->below.set ||
+	       m->below.clear;
+}
+
 static int mount_new_fs(struct stage *s, const struct plan_mount *m, struct err *err)
 {
 	/* what is to be copied into it must be written first */
@@ -123,7 +130,7 @@ static int mount_new_fs(struct stage *s, const struct plan_mount *m, struct err 
 		take_over_mode(s, m->target, fd);
 	if (copies)
 		r = copy_up(s, m, fd, err);
-	if (r == 0)
+	if (r == 0 && (copies || wants_more(m)))
 		r = root_sources_set_attrs(fd, m, err);
 	return r < 0 ? r : stage_attach(s, fd, m->target, true, err);
 }

@@ -17,9 +17,11 @@
 #include "util/mem.h"
 
 #ifndef MS_REC
-#define MS_REC	   16384
-#define MS_PRIVATE (1 << 18)
-#define MS_MOVE	   8192
+#define MS_REC	      16384
+#define MS_PRIVATE    (1 << 18)
+#define MS_MOVE	      8192
+#define MS_SHARED     (1 << 20)
+#define MS_UNBINDABLE (1 << 17)
 #endif
 
 /*
@@ -121,8 +123,8 @@ int stage_root_enter(struct stage *s, struct err *err)
 	r = s->plan.root.no_pivot ? enter_by_chroot(s, err) : enter_by_pivot(s, err);
 	if (r == 0)
 		r = check_namespace_root(s, err);
-	/* only now: pivot_root refuses a shared mount */
-	if (r == 0 && propagation.propagation &&
+	/* only now: pivot_root refuses a shared mount; the others it has had from the beginning */
+	if (r == 0 && (propagation.propagation & (MS_SHARED | MS_UNBINDABLE)) &&
 	    sys_mount_setattr(AT_FDCWD, "/", 0, &propagation) < 0)
 		r = err_sys(err, errno, "set the propagation of the root");
 	return r;
@@ -142,7 +144,7 @@ static int make_file(int parent, const char *name)
  * Makes the missing parts of @path inside the root, each step resolved by the kernel within it, so
  * that a symbolic link in the middle is followed as a process of the container would follow it.
  */
-static int make_target(int root_fd, const char *path, bool directory)
+static int make_target_step(int root_fd, const char *path, bool directory)
 {
 	_cleanup_free_ char *so_far = strdup(path);
 	_cleanup_close_ int parent = openat(root_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -177,6 +179,29 @@ static int make_target(int root_fd, const char *path, bool directory)
 		name[n] = after;
 		name += n;
 	}
+}
+
+/* Most often only the last part is missing. */
+static int make_target(int root_fd, const char *path, bool directory)
+{
+	_cleanup_free_ char *above = strdup(path);
+	_cleanup_close_ int parent = -EBADF;
+	char *slash = above ? strrchr(above, '/') : NULL;
+	int r;
+
+	if (!slash || slash == above || !slash[1])
+		return make_target_step(root_fd, path, directory);
+	*slash = 0;
+	parent = sys_openat2(root_fd, above, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+	if (parent < 0 || !strcmp(slash + 1, ".") || !strcmp(slash + 1, ".."))
+		return make_target_step(root_fd, path, directory);
+	r = !directory				   ? make_file(parent, slash + 1)
+	    : mkdirat(parent, slash + 1, 0755) < 0 ? -errno
+						   : 0;
+	if (r < 0)
+		return make_target_step(root_fd, path, directory);
+	r = sys_openat2(root_fd, path, O_PATH | O_CLOEXEC, 0, RESOLVE_IN_ROOT);
+	return r < 0 ? -errno : r;
 }
 
 int stage_root_target_link(int root_fd, const char *path, struct err *err)

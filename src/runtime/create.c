@@ -252,7 +252,8 @@ static int write_pid_file(const struct making *m, struct err *err)
 
 /* ---- the whole ------------------------------------------------------------------------------ */
 
-static int make(struct making *m, const char *id, struct err *err)
+/* All that is there before a process is: configuration, state directory, cgroup. */
+static int reserve(struct making *m, const char *id, struct err *err)
 {
 	struct created *c = m->c;
 	_cleanup_free_ char *bundle = NULL;
@@ -283,8 +284,15 @@ static int make(struct making *m, const char *id, struct err *err)
 	c->state.cgroup = TAKE_PTR(m->cgroup.path);
 	c->state.scope = TAKE_PTR(m->cgroup.scope);
 	m->cgroup.path = c->state.cgroup;
+	return r;
+}
+
+static int make(struct making *m, const char *id, struct err *err)
+{
+	int r = reserve(m, id, err);
+
 	if (r == 0 && !m->o->start)
-		r = launch_listen(c->state.dir_fd, STATE_START, &m->start_fd, err);
+		r = launch_listen(m->c->state.dir_fd, STATE_START, &m->start_fd, err);
 	if (r == 0)
 		r = launch(m, err);
 	return r < 0 ? r : write_pid_file(m, err);
@@ -310,8 +318,9 @@ static void undo(struct making *m)
 	(void)state_remove(m->rt, c->state.id, NULL);
 }
 
-int create_container(const struct runtime *rt, const char *id, const struct create_options *o,
-		     struct created *ret, struct err *err)
+static int create(const struct runtime *rt, const char *id, const struct create_options *o,
+		  int (*how)(struct making *m, const char *id, struct err *err),
+		  struct created *ret, struct err *err)
 {
 	struct created c = { .state = STATE_INIT, .pidfd = -EBADF, .terminal = -EBADF };
 	struct making m = { .rt = rt,
@@ -320,7 +329,7 @@ int create_container(const struct runtime *rt, const char *id, const struct crea
 			    .cgroup = { .systemd = CGROUP_SYSTEMD_INIT },
 			    .launch = { .pidfd = -EBADF, .sync_fd = -EBADF },
 			    .start_fd = -EBADF };
-	int r = make(&m, id, err);
+	int r = how(&m, id, err);
 
 	cgroups_release(&m.cgroup);
 	fd_close(m.start_fd);
@@ -334,6 +343,18 @@ int create_container(const struct runtime *rt, const char *id, const struct crea
 	}
 	*ret = c;
 	return 0;
+}
+
+int create_container(const struct runtime *rt, const char *id, const struct create_options *o,
+		     struct created *ret, struct err *err)
+{
+	return create(rt, id, o, make, ret, err);
+}
+
+int create_reserve(const struct runtime *rt, const char *id, const struct create_options *o,
+		   struct created *ret, struct err *err)
+{
+	return create(rt, id, o, reserve, ret, err);
 }
 
 int verb_create(struct runtime *rt, int argc, char **argv)

@@ -39,6 +39,9 @@ struct created {
  */
 int create_container(const struct runtime *rt, const char *id, const struct create_options *o,
 		     struct created *ret, struct err *err);
+/* As far as the cgroup, without a process; for restore. destroy() undoes it. */
+int create_reserve(const struct runtime *rt, const char *id, const struct create_options *o,
+		   struct created *ret, struct err *err);
 void created_done(struct created *c);
 
 /* The options that create and run share; @o must outlive the table. */
@@ -104,8 +107,10 @@ int netdev_move(const struct plan *plan, pid_t pid, struct err *err);
 int rdt_join(const struct plan *plan, const char *mount, pid_t pid, struct err *err);
 void rdt_remove(const struct plan *plan, const char *mount);
 
-/* destroy.c: ends what is left of a container and removes all of it; poststop hooks run. */
-int destroy(const struct runtime *rt, const struct state *s, struct err *err);
+/* destroy.c: ends what is left of a container and removes all of it; poststop hooks run. @plan is
+ * NULL when its creation broke off before there was one. */
+int destroy(const struct runtime *rt, const struct state *s, const struct plan *plan,
+	    struct err *err);
 
 /* Waits for the next report of a stage. See launch_next(). */
 enum launch_event runtime_next_report(int sync_fd, int *ret_fd, struct err *err);

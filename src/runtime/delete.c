@@ -9,6 +9,8 @@ static int delete (const struct runtime *rt, const char *id, bool force, struct 
 {
 	_cleanup_(state_done) struct state s = STATE_INIT;
 	enum state_status status;
+	struct plan plan = { 0 };
+	bool have_plan;
 	int r = state_open(rt, id, true, &s, err);
 
 	if (r == -ENOENT && force)
@@ -20,7 +22,10 @@ static int delete (const struct runtime *rt, const char *id, bool force, struct 
 		return err_set(err, EBUSY,
 			       "cannot delete container %s that is not stopped: %s (use --force)",
 			       id, state_status_name(status));
-	return destroy(rt, &s, err);
+	have_plan = state_read_plan(&s, &plan, NULL) == 0;
+	r = destroy(rt, &s, have_plan ? &plan : NULL, err);
+	plan_done(&plan);
+	return r;
 }
 
 int verb_delete(struct runtime *rt, int argc, char **argv)

@@ -28,27 +28,24 @@ static void end_first_process(const struct state *s)
 	(void)poll(&ended, 1, END_WAIT_MS);
 }
 
-int destroy(const struct runtime *rt, const struct state *s, struct err *err)
+int destroy(const struct runtime *rt, const struct state *s, const struct plan *plan,
+	    struct err *err)
 {
 	const struct cgroup_ops *cgroups = s->cgroup ? cgroup_detect() : NULL;
-	struct plan plan = { 0 };
-	bool have_plan = state_read_plan(s, &plan, NULL) == 0;
-	int r = 0;
+	struct err warning = ERR_INIT;
+	int r;
 
 	end_first_process(s);
 	/* without a pid namespace of its own the others go on, and with one they may hang in the
 	 * kernel a moment longer */
 	if (cgroups && !s->own_pids)
 		(void)cgroups->kill(s->cgroup, SIGKILL, NULL);
-	r = cgroups_remove(s, err);
-	if (r < 0)
-		runtime_warning(rt, "%s", err->msg);
-	if (have_plan && plan.rdt.set)
-		rdt_remove(&plan, RESCTRL);
-	err_clear(err);
+	if (cgroups_remove(s, &warning) < 0)
+		runtime_warning(rt, "%s", warning.msg);
+	if (plan && plan->rdt.set)
+		rdt_remove(plan, RESCTRL);
 	r = state_remove(rt, s->id, err);
-	if (have_plan && s->pid)
-		hooks_run_poststop(rt, &plan, s);
-	plan_done(&plan);
+	if (plan && s->pid)
+		hooks_run_poststop(rt, plan, s);
 	return r;
 }

@@ -18,6 +18,7 @@ static const struct verb {
 	int (*run)(struct runtime *rt, int argc, char **argv);
 	const char *summary;
 } verbs[] = {
+	{ "checkpoint", verb_checkpoint, "Save the state of a running container (CRIU)" },
 	{ "create", verb_create, "Create a container; its process waits for start" },
 	{ "delete", verb_delete, "Delete a container and what it held" },
 	{ "events", verb_events, "Show resource use and out-of-memory events" },
@@ -27,6 +28,7 @@ static const struct verb {
 	{ "list", verb_list, "List containers" },
 	{ "pause", verb_pause, "Suspend all processes of a container" },
 	{ "ps", verb_ps, "List the processes of a container" },
+	{ "restore", verb_restore, "Go on from a checkpoint (CRIU)" },
 	{ "resume", verb_resume, "Let paused processes go on" },
 	{ "run", verb_run, "Create and start a container" },
 	{ "spec", verb_spec, "Write a config.json to begin with" },

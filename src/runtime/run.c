@@ -23,7 +23,7 @@ static int stay(const struct runtime *rt, const struct create_options *o, struct
 	if (code < 0)
 		sys_pidfd_send_signal(c->pidfd, SIGKILL);
 	if (!o->keep)
-		r = destroy(rt, &c->state, err);
+		r = destroy(rt, &c->state, &c->config.plan, err);
 	return r < 0 ? r : code;
 }
 
@@ -48,7 +48,7 @@ static int run(const struct runtime *rt, const char *id, const struct create_opt
 
 		sys_pidfd_send_signal(c.pidfd, SIGKILL);
 		(void)waitid((idtype_t)P_PIDFD, (id_t)c.pidfd, NULL, WEXITED);
-		(void)destroy(rt, &c.state, &ignored);
+		(void)destroy(rt, &c.state, &c.config.plan, &ignored);
 	} else if (!o->detach) {
 		r = stay(rt, o, &c, err);
 	}

@@ -21,7 +21,7 @@
 #include "util/str.h"
 
 #define ID_MAX	  255
-#define STATE_MAX (1u << 20)
+#define STATE_MAX (PLAN_WIRE_MAX + (1u << 20))
 
 const char *state_status_name(enum state_status status)
 {
@@ -109,48 +109,45 @@ void state_write_annotations(struct json_write *w, char *const *annotations)
 	json_write_close(w, '}');
 }
 
-int state_write(const struct state *s, struct err *err)
+static void write_header(struct json_write *w, const struct state *s)
 {
-	struct json_write w = { 0 };
-	int r;
-
-	json_write_object(&w);
-	json_write_member(&w, "ociVersion", s->oci_version ? s->oci_version : OCI_VERSION);
-	json_write_member_u64(&w, "pid", (uint64_t)s->pid);
-	json_write_member_u64(&w, "pidStart", s->pid_start);
-	json_write_member_u64(&w, "created", (uint64_t)s->created_s);
-	json_write_member_u64(&w, "createdNs", (uint64_t)s->created_ns);
-	json_write_member(&w, "bundle", s->bundle);
-	json_write_member(&w, "rootfs", s->rootfs);
-	json_write_member(&w, "cgroup", s->cgroup);
-	json_write_member(&w, "scope", s->scope);
-	json_write_member_u64(&w, "owner", s->owner);
-	json_write_key(&w, "vm");
-	json_write_bool(&w, s->vm);
-	json_write_key(&w, "ownPids");
-	json_write_bool(&w, s->own_pids);
-	json_write_key(&w, "annotations");
-	state_write_annotations(&w, s->annotations);
-	json_write_close(&w, '}');
-	r = w.out.failed ? -ENOMEM
-			 : io_write_file(s->dir_fd, STATE_NAME, w.out.data, w.out.len, 0644, 0);
-	str_buf_done(&w.out);
-	return r < 0 ? err_sys(err, -r, "write the state of \"%s\"", s->id) : 0;
+	json_write_object(w);
+	json_write_member(w, "ociVersion", s->oci_version ? s->oci_version : OCI_VERSION);
+	json_write_member_u64(w, "pid", (uint64_t)s->pid);
+	json_write_member_u64(w, "pidStart", s->pid_start);
+	json_write_member_u64(w, "created", (uint64_t)s->created_s);
+	json_write_member_u64(w, "createdNs", (uint64_t)s->created_ns);
+	json_write_member(w, "bundle", s->bundle);
+	json_write_member(w, "rootfs", s->rootfs);
+	json_write_member(w, "cgroup", s->cgroup);
+	json_write_member(w, "scope", s->scope);
+	json_write_member_u64(w, "owner", s->owner);
+	json_write_key(w, "vm");
+	json_write_bool(w, s->vm);
+	json_write_key(w, "ownPids");
+	json_write_bool(w, s->own_pids);
+	json_write_key(w, "annotations");
+	state_write_annotations(w, s->annotations);
+	json_write_close(w, '}');
+	str_buf_puts(&w->out, "\n");
 }
 
 int state_save(const struct state *s, const struct plan *plan, struct err *err)
 {
 	_cleanup_free_ uint8_t *bytes = NULL;
-	_cleanup_close_ int fd = -EBADF;
+	struct json_write w = { 0 };
 	size_t n;
 	int r = plan_encode(plan, &bytes, &n);
 
-	/* not by rename: it counts only once the state is there */
-	if (r == 0)
-		fd = openat(s->dir_fd, STATE_PLAN, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (r == 0)
-		r = fd < 0 ? -errno : io_write_full(fd, bytes, n);
-	return r < 0 ? err_sys(err, -r, "write the plan of \"%s\"", s->id) : state_write(s, err);
+	if (r == 0) {
+		write_header(&w, s);
+		str_buf_add(&w.out, bytes, n);
+		r = w.out.failed
+			    ? -ENOMEM
+			    : io_write_file(s->dir_fd, STATE_NAME, w.out.data, w.out.len, 0600, 0);
+	}
+	str_buf_done(&w.out);
+	return r < 0 ? err_sys(err, -r, "write the state of \"%s\"", s->id) : 0;
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -210,17 +207,20 @@ static void read_member(struct json_read *r, const char *key, struct state *s)
 
 static int read_state(struct state *s, struct err *err)
 {
-	_cleanup_free_ char *text = NULL;
 	struct json_read r;
-	size_t n;
-	char *key;
-	int e = io_read_file(s->dir_fd, STATE_NAME, STATE_MAX, &text, &n);
+	size_t n, line;
+	char *key, *end;
+	int e = io_read_file(s->dir_fd, STATE_NAME, STATE_MAX, &s->text, &n);
 
 	if (e == -ENOENT)
 		return 0; /* STATE_CREATING */
 	if (e < 0)
 		return err_sys(err, -e, "read the state of \"%s\"", s->id);
-	json_read_init(&r, text, n, STATE_NAME, err);
+	end = memchr(s->text, '\n', n);
+	line = end ? (size_t)(end - s->text) : n;
+	s->plan_at = MIN(line + 1, n);
+	s->plan_len = n - s->plan_at;
+	json_read_init(&r, s->text, line, STATE_NAME, err);
 	for (json_read_object(&r); json_read_key(&r, &key);)
 		read_member(&r, key, s);
 	e = json_read_end(&r);
@@ -259,13 +259,11 @@ int state_open(const struct runtime *rt, const char *id, bool lock, struct state
 
 int state_read_plan(const struct state *s, struct plan *ret, struct err *err)
 {
-	_cleanup_free_ char *bytes = NULL;
-	size_t n;
-	int r = io_read_file(s->dir_fd, STATE_PLAN, PLAN_WIRE_MAX, &bytes, &n);
+	int r;
 
-	if (r < 0)
-		return err_sys(err, -r, "read the plan of \"%s\"", s->id);
-	r = plan_decode((const uint8_t *)bytes, n, ret, err);
+	if (!s->text)
+		return err_set(err, EAGAIN, "container \"%s\" is still being created", s->id);
+	r = plan_decode((const uint8_t *)s->text + s->plan_at, s->plan_len, ret, err);
 	return r < 0 ? err_wrap(err, "container \"%s\"", s->id) : 0;
 }
 
@@ -316,5 +314,6 @@ void state_done(struct state *s)
 	free(s->cgroup);
 	free(s->scope);
 	strv_free(s->annotations);
+	free(s->text);
 	*s = (struct state)STATE_INIT;
 }

@@ -2,10 +2,10 @@
 /*
  * What is kept of a container between two invocations: a directory ROOT/ID with
  *
- *     state.json   what `state` tells, and where its processes and cgroup are; its creation by
- *                  rename is what makes the container exist
- *     plan         the plan it was made of, as bytes (plan/wire.c), for exec
- *     start        the socket on which the process waits; there as long as it was not started
+ *     state        a line of JSON: what `state` tells, and where its processes and cgroup are;
+ *                  behind it the plan it was made of, as bytes (plan/wire.c), for exec. Its
+ * creation by rename is what makes the container exist start        the socket on which the process
+ * waits; there as long as it was not started
  *
  * The directory's creation reserves the ID. Who changes something holds a lock on it (flock, so
  * that it ends with its holder). Nothing here outlives a reboot, so nothing is synced.
@@ -22,8 +22,7 @@ struct plan;
 struct runtime;
 struct json_write;
 
-#define STATE_NAME  "state.json"
-#define STATE_PLAN  "plan"
+#define STATE_NAME  "state"
 #define STATE_START "start"
 
 enum state_status {
@@ -50,6 +49,8 @@ struct state {
 	bool own_pids; /* it has a pid namespace of its own: the end of its first process ends all
 			*/
 	char **annotations;
+	char *text; /* the file, once it was read: the plan's bytes are in it */
+	size_t plan_at, plan_len;
 };
 
 #define STATE_INIT                                                                                 \
@@ -63,8 +64,6 @@ const char *state_status_name(enum state_status status);
 int state_reserve(const struct runtime *rt, const char *id, int *ret_dir, struct err *err);
 /* Writes state and plan. */
 int state_save(const struct state *s, const struct plan *plan, struct err *err);
-/* Writes the state alone. */
-int state_write(const struct state *s, struct err *err);
 
 /* Opens an existing one; with @lock, waits until nobody else changes it. -ENOENT: «does not exist».
  */
