@@ -49,10 +49,12 @@ def template(oci_dir, busybox_archive):
     return path
 
 
-def _make_runtime(oci_dir, kind):
+def _make_runtime(oci_dir, kind, env=None):
     root = oci_dir / f"root-{kind}"
     root.mkdir(mode=0o700)
-    yield Runtime(runtime_path(kind), kind, root)
+    runtime = Runtime(runtime_path(kind), kind, root)
+    runtime.env.update(env or {})
+    yield runtime
     left = [p.name for p in root.iterdir()] if root.exists() else []
     assert not left, f"state left in {root}: {left}"
     for controller in pathlib.Path("/sys/fs/cgroup").glob(f"*/{CGROUP_PARENT}"):
@@ -67,8 +69,11 @@ def container_runtime(oci_dir):
 
 
 @pytest.fixture(scope="session")
-def vm_runtime(oci_dir):
-    yield from _make_runtime(oci_dir, "vm")
+def vm_runtime(request, oci_dir):
+    runtime_path("vm")
+    request.getfixturevalue("kernel")
+    root, run_root = request.getfixturevalue("store")
+    yield from _make_runtime(oci_dir, "vm", {"PROA_ROOT": str(root), "PROA_RUN_ROOT": str(run_root)})
 
 
 @pytest.fixture(scope="session", params=["container", "vm"])
