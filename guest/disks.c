@@ -98,7 +98,7 @@ static bool is_read_only(const char *dev)
 	char path[300];
 
 	snprintf(path, sizeof(path), "/sys/block/%.200s/ro", dev + strlen("/dev/"));
-	return io_read_file(AT_FDCWD, path, 16, &text, NULL) >= 0 && text[0] == '1';
+	return io_read_file(AT_FDCWD, path, 4096, &text, NULL) >= 0 && text[0] == '1';
 }
 
 int guest_image_mount(struct err *err)

@@ -17,6 +17,7 @@
 #include "util/err.h"
 #include "util/mem.h"
 #include "util/str.h"
+#include "vm/machine.h"
 
 static int refuse(struct err *err, const char *what, const char *why)
 {
@@ -43,6 +44,30 @@ int adapt_process(const struct plan_process *p, struct err *err)
 	return 0;
 }
 
+/* There is no host namespace to share. */
+static int check_namespaces(const struct plan *p, struct err *err)
+{
+	static const struct {
+		uint32_t ns;
+		const char *what;
+	} needed[] = {
+		{ PLAN_NS_NET, "network namespace (--network host)" },
+		{ PLAN_NS_PID, "pid namespace (--pid host)" },
+		{ PLAN_NS_IPC, "ipc namespace (--ipc host)" },
+		{ PLAN_NS_UTS, "uts namespace (--uts host)" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
+		if (!(p->namespaces & needed[i].ns))
+			return err_set(err, EOPNOTSUPP,
+				       "no %s: a machine has its own kernel and cannot share that "
+				       "of the host; leave it out, or run it as a container",
+				       needed[i].what);
+	if (p->namespaces & PLAN_NS_USER)
+		return refuse(err, "user namespace", "a machine has users of its own");
+	return 0;
+}
+
 static int check_host_things(const struct plan *p, struct err *err)
 {
 	const struct plan_resources *r = &p->resources;
@@ -57,8 +82,6 @@ static int check_host_things(const struct plan *p, struct err *err)
 			      "an interface of the host cannot be moved into a machine");
 	if (p->rdt.set)
 		return refuse(err, "linux.intelRdt", "a machine has no cache allocation");
-	if (p->namespaces & PLAN_NS_USER)
-		return refuse(err, "user namespace", "a machine has users of its own");
 	if (r->throttle_count || r->block_weight_count)
 		return refuse(err, "blockIO limits of a device",
 			      "a machine does not have the host's devices");
@@ -184,8 +207,10 @@ static void adapt_namespaces(struct plan *p)
 int adapt_plan(struct plan *p, struct plan_hooks ret_hooks[PLAN_HOOK_POINTS],
 	       void (*warn)(void *data, const struct err *warning), void *data, struct err *err)
 {
-	int r = check_host_things(p, err);
+	int r = check_namespaces(p, err);
 
+	if (r == 0)
+		r = check_host_things(p, err);
 	if (r == 0)
 		r = adapt_process(&p->process, err);
 	if (r == 0)
@@ -193,6 +218,10 @@ int adapt_plan(struct plan *p, struct plan_hooks ret_hooks[PLAN_HOOK_POINTS],
 	if (r < 0)
 		return r;
 	adapt_limits(&p->resources);
+	/* a limit is enforced in the guest to the byte, as a container's; the machine is not made
+	 * small for it, for then the kernel would refuse what a container is killed for */
+	if (!p->vm.memory_bytes)
+		p->vm.memory_bytes = VM_MEMORY_DEFAULT;
 	adapt_namespaces(p);
 	for (unsigned i = 0; i < PLAN_HOOK_POINTS; i++) {
 		/* their paths are those of the root, which the guest has */

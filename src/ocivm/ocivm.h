@@ -58,6 +58,12 @@ int network_enter(const struct plan *p, struct err *err);
 /* Refuses a namespace with interfaces that a machine would not have. */
 int network_check(const struct plan *p, struct err *err);
 
+/* ---- view.c -------------------------------------------------------------------------------------
+ */
+
+/* Leaves the host's mount namespace for one with the container's root and binds. */
+int view_enter(const struct plan *p, struct err *err);
+
 /* ---- terminal.c ---------------------------------------------------------------------------------
  */
 

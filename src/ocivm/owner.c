@@ -222,6 +222,9 @@ static int run(struct owner *o, struct err *err)
 		r = boot(o, err);
 	if (r == 0)
 		r = run_hooks(o, err);
+	/* no path of the host is used from here on */
+	if (r == 0)
+		r = view_enter(&o->start->plan, err);
 	if (r == 0 && o->start->listening >= 0)
 		r = wait_for_start(o, err);
 	if (r == 0)

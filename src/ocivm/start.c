@@ -78,14 +78,35 @@ void start_done(struct start *s)
 	plan_done(&s->plan);
 }
 
+/* Engines keep an error as one line; what QEMU or a guest's console said last has several. */
+static void join_lines(char *msg)
+{
+	char *to = msg;
+
+	for (const char *from = msg; *from; from++) {
+		if (*from != '\n') {
+			*to++ = *from;
+			continue;
+		}
+		*to++ = ' ';
+		while (from[1] == ' ' || from[1] == '\n')
+			from++;
+		if (from[1] && to < from)
+			*to++ = '|', *to++ = ' ';
+	}
+	*to = 0;
+}
+
 int start_report(struct start *s, uint32_t type, const struct err *err, int fd)
 {
 	struct stage_report r = { .type = type };
 
 	if (s->fd < 0)
 		return -EPIPE;
-	if (err)
+	if (err) {
 		r.err = *err;
+		join_lines(r.err.msg);
+	}
 	return io_send_fd(s->fd, &r, sizeof(r), fd);
 }
 

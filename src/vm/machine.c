@@ -110,6 +110,12 @@ static void timer_ready(struct loop_watch *w, uint32_t events _unused_)
 
 /* ---- the link ------------------------------------------------------------------------------- */
 
+static void remove_initrd(struct vm_machine *m)
+{
+	if (m->joined_initrd && m->dir_fd >= 0)
+		(void)unlinkat(m->dir_fd, VM_INITRD_NAME, 0);
+}
+
 static int on_hello(struct vm_machine *m, const struct frame *f)
 {
 	struct frame_hello h;
@@ -122,8 +128,7 @@ static int on_hello(struct vm_machine *m, const struct frame *f)
 	m->greeted = true;
 	set_timer(m, 0);
 	/* QEMU has read it into the guest's memory */
-	if (m->joined_initrd)
-		(void)unlink(m->joined_initrd);
+	remove_initrd(m);
 	clock_gettime(CLOCK_REALTIME, &now);
 	h.realtime_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 	link_release(&m->link, FRAME_HELLO, &h, sizeof(h));
@@ -197,12 +202,14 @@ static int client_signal(void *data, int signo)
 static void remove_state(struct vm_machine *m)
 {
 	static const char *const names[] = { VM_STATE_NAME, VM_SOCKET_NAME };
-	_cleanup_close_ int dir = open(m->inst->run_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	for (size_t i = 0; dir >= 0 && i < ARRAY_SIZE(names); i++)
-		(void)unlinkat(dir, names[i], 0);
-	if (dir >= 0)
-		(void)unlinkat(dir, VM_BINDS_NAME, AT_REMOVEDIR);
+	for (size_t i = 0; m->run_dir_fd >= 0 && i < ARRAY_SIZE(names); i++)
+		(void)unlinkat(m->run_dir_fd, names[i], 0);
+	if (m->run_dir_fd >= 0)
+		(void)unlinkat(m->run_dir_fd, VM_BINDS_NAME, AT_REMOVEDIR);
+	remove_initrd(m);
+	m->run_dir_fd = fd_close(m->run_dir_fd);
+	m->dir_fd = fd_close(m->dir_fd);
 }
 
 static void machine_free(struct vm_session *s)
@@ -224,8 +231,6 @@ static void machine_free(struct vm_session *s)
 	if (m->plan->auto_remove && m->disk)
 		(void)unlink(m->disk);
 	remove_state(m);
-	if (m->joined_initrd)
-		(void)unlink(m->joined_initrd);
 	free(m->joined_initrd);
 	vm_kernel_done(&m->kernel);
 	free(m->initramfs);
@@ -357,6 +362,8 @@ int vm_machine_boot(struct loop *loop, const struct plan *plan, const struct ins
 	m->inst = inst;
 	m->qemu = m->share = (struct vm_helper)VM_HELPER_INIT;
 	m->timer_watch.fd = -EBADF;
+	m->dir_fd = open(inst->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	m->run_dir_fd = open(inst->run_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	vm_session_init(&m->session, &m->link, SESSION_FIRST, events, &owner);
 	r = vm_machine_prepare(m, facts, &spec, err);
 	if (r == 0)

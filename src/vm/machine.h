@@ -33,6 +33,7 @@ struct vm_machine {
 	struct vm_tail console, complaints; /* serial console; standard error of the helpers */
 	struct vm_switch *clients;
 	struct vm_kernel kernel;
+	int dir_fd, run_dir_fd; /* of the instance: its owner may leave the host's paths behind */
 	char *initramfs, *disk, *qemu_binary;
 	char *joined_initrd; /* a file of this machine alone: the plan's initrd and ours */
 };
@@ -70,5 +71,7 @@ uint32_t vm_machine_cpus(const struct plan *plan);
 #define VM_STATE_NAME  "machine"
 #define VM_SOCKET_NAME "agent.sock"
 #define VM_BINDS_NAME  "binds"
+/* In dir, while the guest boots: joined_initrd. */
+#define VM_INITRD_NAME "initrd"
 
 #endif

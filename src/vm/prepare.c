@@ -15,8 +15,6 @@
 #include "vm/machine.h"
 #include "vm/share.h"
 
-#define INITRD_NAME "initrd"
-
 /* KVM or emulation: by what was seen to work on this host since it was started. */
 static void choose_accelerator(struct vm_machine *m, const char *facts, struct qemu_spec *spec)
 {
@@ -67,7 +65,7 @@ static int join_initrd(struct vm_machine *m, struct err *err)
 	off_t size, ours;
 	int r;
 
-	m->joined_initrd = str_printf("%s/" INITRD_NAME, m->inst->dir);
+	m->joined_initrd = str_printf("%s/" VM_INITRD_NAME, m->inst->dir);
 	if (!m->joined_initrd)
 		return err_set(err, ENOMEM, "out of memory");
 	to = open(m->joined_initrd, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);

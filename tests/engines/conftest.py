@@ -46,15 +46,26 @@ def need(*programs):
 
 
 @pytest.fixture(scope="session")
-def kinds():
+def kinds(request, engine_dir):
     """Path of each runtime that is here, by kind."""
     found = {}
     for kind in ("container", "vm"):
         try:
-            found[kind] = str(runtime_path(kind))
+            path = runtime_path(kind)
+            found[kind] = str(machine_runtime(request, engine_dir, path) if kind == "vm" else path)
         except pytest.skip.Exception:
             pass
     return found
+
+
+def machine_runtime(request, engine_dir, path):
+    """A script for the runtime, because engines do not pass the environment on that says where kernels are."""
+    request.getfixturevalue("kernel")
+    root, run_root = request.getfixturevalue("store")
+    script = engine_dir / "proa-oci-vm"
+    script.write_text(f'#!/bin/sh\nexport PROA_ROOT="{root}" PROA_RUN_ROOT="{run_root}"\nexec "{path}" "$@"\n')
+    script.chmod(0o755)
+    return script
 
 
 @pytest.fixture(params=["container", "vm"], scope="session")

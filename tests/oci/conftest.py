@@ -58,10 +58,12 @@ def template(oci_dir, busybox_archive):
     return path
 
 
-def _make_runtime(oci_dir, kind):
+def _make_runtime(oci_dir, kind, env=None):
     root = oci_dir / f"root-{kind}"
     root.mkdir(mode=0o700)
-    yield Runtime(runtime_path(kind), kind, root)
+    runtime = Runtime(runtime_path(kind), kind, root)
+    runtime.env.update(env or {})
+    yield runtime
     left = [p.name for p in root.iterdir()] if root.exists() else []
     assert not left, f"state left in {root}: {left}"
     for controller in pathlib.Path("/sys/fs/cgroup").glob(f"*/{CGROUP_PARENT}"):
