@@ -54,13 +54,15 @@ static uint64_t clone_flags(const struct plan *p)
 	return flags;
 }
 
-/* The namespaces of a container that an exec enters by setns; pid was entered before the clone. */
-static int exec_flags(const struct plan *p)
+/* The namespaces of a container that an exec enters by setns; pid was entered before the clone, and
+ * without root of the host the user namespace as well. */
+static int exec_flags(const struct launch_spec *spec)
 {
+	uint32_t entered = PLAN_NS_PID | (spec->rootless ? PLAN_NS_USER : 0);
 	uint64_t flags = CLONE_NEWNS;
 
 	for (unsigned i = 0; i < PLAN_NS_COUNT; i++)
-		if (p->namespaces & (1u << i) && namespaces[i].clone != CLONE_NEWPID)
+		if (spec->plan->namespaces & ~entered & (1u << i))
 			flags |= namespaces[i].clone;
 	return (int)flags;
 }
@@ -126,7 +128,7 @@ static _Noreturn void child_main(const struct launch_spec *spec, const cpu_set_t
 		err_sys(&r.err, -e, "join the container's cgroups");
 		goto fail;
 	}
-	if (spec->exec && sys_setns(spec->target_pidfd, exec_flags(spec->plan)) < 0) {
+	if (spec->exec && sys_setns(spec->target_pidfd, exec_flags(spec)) < 0) {
 		err_sys(&r.err, errno, "enter the container");
 		goto fail;
 	}
@@ -196,6 +198,20 @@ static int joins_open(const struct plan *p, struct joins *j, struct err *err)
 	return 0;
 }
 
+/*
+ * In the go-between of an exec by who is not root of the host: only in the container's user
+ * namespace is there a right to enter the others.
+ */
+static int exec_enter(const struct launch_spec *spec)
+{
+	if (sys_setns(spec->target_pidfd, CLONE_NEWUSER) < 0)
+		return __builtin_ctz(PLAN_NS_USER);
+	if ((spec->plan->namespaces & PLAN_NS_PID) &&
+	    sys_setns(spec->target_pidfd, CLONE_NEWPID) < 0)
+		return __builtin_ctz(PLAN_NS_PID);
+	return -1;
+}
+
 /* In the go-between. What may only be entered with the rights of the joined user namespace is tried
  * once more after that. The number of the one that failed, or -1. */
 static int joins_enter(const struct plan *p, const struct joins *j)
@@ -228,7 +244,8 @@ static _Noreturn void join_main(const struct launch_spec *spec, const struct joi
 				struct clone_args *args, const cpu_set_t *cpus, int stage, int sync,
 				char *number, int result_fd)
 {
-	struct join_result result = { .failed_ns = joins_enter(spec->plan, j) };
+	struct join_result result = { .failed_ns = spec->exec ? exec_enter(spec)
+							      : joins_enter(spec->plan, j) };
 
 	if (result.failed_ns < 0) {
 		args->flags |= CLONE_PARENT;
@@ -249,7 +266,7 @@ static int clone_by_join(const struct launch_spec *spec, struct clone_args *args
 	_cleanup_(joins_done) struct joins j = { .fds = { -1, -1, -1, -1, -1, -1, -1, -1 } };
 	_cleanup_close_ int in = -EBADF, out = -EBADF;
 	struct join_result result;
-	int ends[2], r = joins_open(spec->plan, &j, err);
+	int ends[2], r = spec->exec ? 0 : joins_open(spec->plan, &j, err);
 	pid_t pid;
 
 	if (r < 0)
@@ -271,6 +288,9 @@ static int clone_by_join(const struct launch_spec *spec, struct clone_args *args
 		;
 	if (r < 0)
 		return err_set(err, EIO, "the container's namespaces could not be joined");
+	if (result.failed_ns >= 0 && spec->exec)
+		return err_sys(err, result.errnum, "enter the container's %s namespace",
+			       namespaces[result.failed_ns].name);
 	if (result.failed_ns >= 0)
 		return err_sys(err, result.errnum, "join the %s namespace \"%s\"",
 			       namespaces[result.failed_ns].name,
@@ -314,6 +334,13 @@ static int clone_directly(const struct launch_spec *spec, struct clone_args *arg
 		       errnum == EPERM ? " (this needs root, or a user namespace of its own)" : "");
 }
 
+static bool needs_go_between(const struct launch_spec *spec)
+{
+	if (spec->exec)
+		return spec->rootless && (spec->plan->namespaces & PLAN_NS_USER);
+	return spec->plan->joined != 0;
+}
+
 int launch_clone(const struct launch_spec *spec, int stage, int sync, struct launch *ret,
 		 struct err *err)
 {
@@ -333,6 +360,6 @@ int launch_clone(const struct launch_spec *spec, int stage, int sync, struct lau
 		args.cgroup = (uint64_t)cgroup;
 	}
 	snprintf(number, sizeof(number), "%u", spec->preserve_fds);
-	return (!spec->exec && spec->plan->joined ? clone_by_join : clone_directly)(
+	return (needs_go_between(spec) ? clone_by_join : clone_directly)(
 		spec, &args, what->cpus_initial ? &cpus : NULL, stage, sync, number, ret, err);
 }

@@ -28,8 +28,8 @@ static void mount_destination(struct json_read *r, void *to)
 	m->target = path[0] == '/' ? strdup(path) : str_printf("/%s", path);
 	if (!m->target)
 		json_read_fail(r, ENOMEM, "out of memory");
-	else if (!*path)
-		json_read_fail(r, EINVAL, "is empty");
+	else if (!*path || (*path != '/' && strstr(path, "..")))
+		json_read_fail(r, EINVAL, "\"%s\" is not a path in the container", path);
 }
 
 static void mount_type(struct json_read *r, void *to)

@@ -96,6 +96,9 @@ static void read_args(struct json_read *r, void *to)
 static void read_env(struct json_read *r, void *to)
 {
 	json_read_strv(r, &process_of(to)->env);
+	for (char **e = process_of(to)->env; e && *e; e++)
+		if (!strchr(*e, '=') || (*e)[0] == '=')
+			json_read_fail(r, EINVAL, "\"%s\" is not NAME=value", *e);
 }
 
 static void read_cwd(struct json_read *r, void *to)
