@@ -268,7 +268,7 @@ static int launch(struct execution *x, const struct plan *plan, struct err *err)
 		.detached = true,
 		.rootless = geteuid() != 0,
 	};
-	int r = self_find_helper("proa-init", &stage, err);
+	int r = self_find_helper("proa-stage", &stage, err);
 
 	if (r == 0)
 		r = find_cgroup(x->o, x->s, &cgroup, err);
