@@ -66,7 +66,11 @@ static void enable_in(const char *dir, const char *wanted)
 		return;
 	/* one by one: a single one that cannot be had would fail all of them */
 	for (const char *w = wanted; *w; w += strcspn(w, " "), w += strspn(w, " ")) {
-		snprintf(word, sizeof(word), "+%.*s", (int)strcspn(w, " "), w);
+		size_t n = MIN(strcspn(w, " "), sizeof(word) - 2);
+
+		word[0] = '+';
+		memcpy(word + 1, w, n);
+		word[n + 1] = 0;
 		(void)io_write_knob(AT_FDCWD, file, word);
 	}
 }
