@@ -40,23 +40,6 @@ static bool fits(const struct cgroup_devices *d, bool allow_all)
 	return true;
 }
 
-/* Leaves out what a wider exception says as well. */
-static void reduce(struct cgroup_devices *d)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < d->count; i++) {
-		bool said = false;
-
-		for (size_t j = i + 1; j < d->count && !said; j++)
-			said = cgroup_device_is_below(&d->list[i], &d->list[j]) &&
-			       d->list[i].access == d->list[j].access;
-		if (!said)
-			d->list[kept++] = d->list[i];
-	}
-	d->count = kept;
-}
-
 static void number_or_star(char buf[24], int64_t n)
 {
 	if (n < 0)
@@ -173,7 +156,7 @@ int cgroup_v1_device_form(const struct plan_resources *l, struct cgroup_devices 
 				       "v1 has no exceptions to exceptions, as these rules need");
 		}
 	}
-	reduce(&d);
+	cgroup_devices_reduce(&d);
 	/* all, and no exception: shorter the other way round */
 	if (d.count == 2 && d.list[0].access == 7 && d.list[1].access == 7)
 		allow_all = true;

@@ -185,6 +185,61 @@ static void test_version(void)
 	ok_int(ops->remove(leaf, &err), 0, "removed");
 }
 
+/* A disk of this machine, "254:0"; false when there is none. */
+static bool find_disk(uint32_t *major, uint32_t *minor, char text[32])
+{
+	static const char *const names[] = { "vda", "sda", "nvme0n1", "xvda", "vdb", "loop0" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		char file[64];
+
+		snprintf(file, sizeof(file), "/sys/block/%s/dev", names[i]);
+		if (cgroup_read(AT_FDCWD, file, text, 32) == 0 &&
+		    sscanf(text, "%u:%u", major, minor) == 2) {
+			text[strcspn(text, "\n")] = 0;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void test_block(void)
+{
+	struct plan_throttle rates[] = { { .kind = PLAN_READ_BPS, .rate = 1048576 },
+					 { .kind = PLAN_WRITE_IOPS, .rate = 77 } };
+	struct plan_resources l = { .throttles = rates, .throttle_count = 2 };
+	char device[32], want[128];
+	struct err err = ERR_INIT;
+	const char *leaf = in("block");
+
+	if (!find_disk(&rates[0].major, &rates[0].minor, device)) {
+		skip_one("no disk");
+		return;
+	}
+	rates[1].major = rates[0].major;
+	rates[1].minor = rates[0].minor;
+	ok_int(create(leaf, &l, &err), 0, "rates of a disk");
+	if (v2) {
+		snprintf(want, sizeof(want), "%s rbps=1048576 wbps=max riops=max wiops=77", device);
+		ok_line(leaf, "", "io.max", "", want);
+	} else {
+		snprintf(want, sizeof(want), "%s 1048576", device);
+		ok_line(leaf, "blkio.throttle.read_bps_device", "", want, "");
+		snprintf(want, sizeof(want), "%s 77", device);
+		ok_line(leaf, "blkio.throttle.write_iops_device", "", want, "");
+	}
+	rates[0].rate = rates[1].rate = 0;
+	ok_int(update(leaf, &l, &err), 0, "none any more");
+	ok_line(leaf, "blkio.throttle.read_bps_device", "io.max", "", "");
+	if (v2 && strcmp(line_of(leaf, "", "io.weight"), "(absent)") != 0 &&
+	    !strcmp(line_of(leaf, "", "io.bfq.weight"), "(absent)")) {
+		l = (struct plan_resources){ .block_weight = 100 };
+		ok_int(update(leaf, &l, &err), 0, "a weight");
+		ok_line(leaf, "", "io.weight", "", "default 910");
+	}
+	ok_int(ops->remove(leaf, &err), 0, "removed");
+}
+
 static void test_hugepages(void)
 {
 	struct plan_hugepage_limit pages = { (char *)"2MB", 4 * MIB };
@@ -438,10 +493,10 @@ static void test_check_before_update(void)
 
 int main(void)
 {
-	static void (*const tests[])(
-		void) = { test_memory,	test_cpu,	test_refused,
-			  test_version, test_hugepages, test_devices,
-			  test_stats,	test_oom,	test_check_before_update };
+	static void (*const tests[])(void) = {
+		test_memory,	test_cpu,     test_refused, test_version, test_block,
+		test_hugepages, test_devices, test_stats,   test_oom,	  test_check_before_update
+	};
 
 	return live_main(tests, ARRAY_SIZE(tests));
 }
