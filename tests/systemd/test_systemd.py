@@ -109,9 +109,9 @@ def start(proa, store, kernel, tmp_path_factory):
     except RuntimeError as e:
         pytest.skip(f"no Debian image can be made: {str(e).splitlines()[-1]}")
     installed = (store[0] / "kernels" / kernel).resolve()
-    files = [BUILD / "proa-systemd", BUILD / "tests/systemd/test_scope", *(BUILD / "tests/unit").glob("test_cgroup*_static")]
+    own = [BUILD / "proa-systemd", BUILD / "tests/systemd/test_scope", *(BUILD / "tests/unit").glob("test_cgroup*_static")]
 
-    def start(steps, hierarchy):
+    def start(steps, hierarchy, files=tuple(own)):
         done = machine.run(installed, cache, tmp_path_factory.mktemp("systemd"), steps, files, hierarchy)
         assert "@@@ all" in done.console, done.console[-8000:]
         return done
