@@ -66,7 +66,10 @@ static int common_options(const struct criu_options *o, const char *verb, char *
 		r = add(argv, strdup("--file-locks"));
 	if (r == 0)
 		r = add(argv, strdup("--manage-cgroups=ignore"));
-	return r;
+	/* connections stand still meanwhile; by way of the kernel, not of the program iptables */
+	if (r == 0)
+		r = add(argv, strdup("--network-lock"));
+	return r == 0 ? add(argv, strdup("nftables")) : r;
 }
 
 /* External mounts: "mnt[WHERE]:NAME" for a dump, "mnt[NAME]:SOURCE" for a restore. */
@@ -92,7 +95,7 @@ static int external_mounts(const struct plan *p, bool restore, char ***argv)
 	return r;
 }
 
-/* The last line of criu's log that is an error: what it complained of. */
+/* What criu complained of in its log last, but for its own summary. */
 static void log_reason(const struct criu_options *o, char *buf, size_t size)
 {
 	_cleanup_free_ char *path =
@@ -104,7 +107,8 @@ static void log_reason(const struct criu_options *o, char *buf, size_t size)
 	if (!path || io_read_file(AT_FDCWD, path, LOG_MAX, &text, NULL) < 0)
 		return;
 	for (const char *at = text; (at = strstr(at, "Error (")); at++)
-		last = at;
+		if (!strstr(at, "FAILED") || strstr(at, "FAILED") > at + strcspn(at, "\n"))
+			last = at;
 	if (last)
 		snprintf(buf, size, "%.*s (%s)", (int)strcspn(last, "\n"), last, path);
 }
