@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 
 import pytest
 
@@ -100,8 +101,9 @@ def test_devices_list(box):
                                           {"allow": True, "type": "b", "major": 8, "access": "r"}]
     lines = show(box, "devices", "devices.list").splitlines()
     assert "a *:* rwm" not in lines
-    # making nodes is allowed for all, because using them is not
-    assert {"c 1:11 rw", "c 1:11 rwm"} & set(lines) and {"b 8:* r", "b 8:* rm"} & set(lines)
+    # making nodes is allowed for all of them: whether a line says so as well is the runtime's choice
+    assert any(re.fullmatch(r"c 1:11 rwm?", line) for line in lines)
+    assert any(re.fullmatch(r"b 8:\* rm?", line) for line in lines)
     assert any(line.startswith("c 1:3 rw") for line in lines)
 
 
@@ -112,14 +114,13 @@ def test_all_controllers_are_joined(box):
         assert groups[controller] == f"/{box.cgroup}", groups
 
 
-def test_relative_path(box):
-    """Relative to a place that the runtime chooses."""
+def test_relative_path_is_the_same_place_whoever_calls(box):
+    """The runtime-spec leaves the place to the runtime, if it is always the same: runc's is below its caller's group."""
+    box.runtime.needs("strict-config")
     box.linux["cgroupsPath"] = f"{box.id}-relative"
     box.create()
     its = dict(line.rstrip().split(":")[1:] for line in open(f"/proc/{box.pid}/cgroup"))
-    assert its["pids"].endswith(f"/{box.id}-relative") and its["memory"].endswith(f"/{box.id}-relative")
-    box.delete("--force")
-    assert not (ROOT / "pids" / its["pids"].lstrip("/")).exists()
+    assert its["pids"] == its["memory"] == f"/{box.id}-relative"
 
 
 def test_no_path(box):
