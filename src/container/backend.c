@@ -409,8 +409,7 @@ static int process_start(struct container_process *p, struct launch_spec *spec,
 
 static bool wants_limits(const struct plan_resources *r)
 {
-	return r->memory_bytes || r->cpu_quota_us || r->cpu_shares || r->cpuset_cpus ||
-	       r->cpuset_mems || r->pids_max > 0;
+	return cgroup_has_limits(r);
 }
 
 static int container_check(const struct plan *plan, struct err *err)

@@ -72,6 +72,9 @@ extern const struct cgroup_ops cgroup_v1, cgroup_v2;
 /* The interface this kernel offers, or NULL when no cgroup file system is mounted. */
 const struct cgroup_ops *cgroup_detect(void);
 
+/* Is there any limit in it that needs a cgroup? (Device rules are no limits here.) */
+bool cgroup_has_limits(const struct plan_resources *limits);
+
 /* Is @path a path as described above? -EINVAL, with the reason, when it is not. */
 int cgroup_check_path(const char *path, struct err *err);
 

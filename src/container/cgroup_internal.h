@@ -102,6 +102,10 @@ void cgroup_devices_reduce(struct cgroup_devices *d);
 bool cgroup_device_is_below(const struct cgroup_device *narrow, const struct cgroup_device *wide);
 void cgroup_devices_done(struct cgroup_devices *d);
 
+/* As v1 can have them: what is allowed per pattern, each to be written as an exception to
+ * @ret_allow_all. -EOPNOTSUPP when it cannot. */
+int cgroup_v1_device_form(const struct plan_resources *limits, struct cgroup_devices *ret,
+			  bool *ret_allow_all, struct err *err);
 /* Sets them in a v1 group (@fresh: made just now), where they are one default and exceptions to it.
  */
 int cgroup_v1_devices(int dir, const struct plan_resources *limits, bool fresh, struct err *err);

@@ -52,6 +52,14 @@ static const char *controller_at(size_t i)
 	return i < BASE_COUNT ? cgroup_v1_controllers[i] : extras[i - BASE_COUNT];
 }
 
+static bool is_extra(const char *controller)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(extras); i++)
+		if (!strcmp(extras[i], controller))
+			return true;
+	return false;
+}
+
 static void root_of(const char *controller, char buf[64])
 {
 	snprintf(buf, 64, CGROUP_ROOT "/%s", controller);
@@ -203,11 +211,19 @@ static int open_group(const char *controller, const char *path, const char *dir,
 	return fd < 0 ? err_sys(err, errno, "open the cgroup %s:/%s", controller, path) : fd;
 }
 
+/* A group of those that are not made for every container, which a process cannot join later. */
+static int made_without(const char *controller, const struct cgroup_knobs *k, struct err *err)
+{
+	return err_set(err, ENOENT,
+		       "set the %s (%s): the container was made without such a limit, and has no "
+		       "cgroup in " CGROUP_ROOT "/%s",
+		       k->list[0].what, k->list[0].file, controller);
+}
+
 /* The huge pages of a hybrid host. */
-static int hybrid_hugetlb(const char *path, const struct plan_resources *l, enum mode mode,
+static int hybrid_hugetlb(const char *path, const struct cgroup_knobs *k, enum mode mode,
 			  struct err *err)
 {
-	struct cgroup_knobs k = { 0 };
 	_cleanup_close_ int dir = -EBADF;
 	char name[CGROUP_DIR_MAX];
 	bool fresh;
@@ -220,16 +236,9 @@ static int hybrid_hugetlb(const char *path, const struct plan_resources *l, enum
 	if (!cgroup_join_path(name, CGROUP_UNIFIED, path, NULL))
 		return err_set(err, ENAMETOOLONG, "the cgroup path \"%.60s…\" is too long", path);
 	if (mode == UPDATE && access(name, F_OK) < 0)
-		return err_set(err, ENOENT,
-			       "set the huge page limit (hugetlb.%s.max): the container was made "
-			       "without such a limit, and has no cgroup in " CGROUP_UNIFIED,
-			       l->hugepages[0].size);
+		return made_without("unified", k, err);
 	dir = open_group("unified", path, name, err);
-	r = dir < 0 ? dir : cgroup_hugetlb_knobs(l, true, &k, err);
-	if (r == 0)
-		r = cgroup_knobs_write(&k, dir, err);
-	cgroup_knobs_done(&k);
-	return r;
+	return dir < 0 ? dir : cgroup_knobs_write(k, dir, err);
 }
 
 static bool is_hybrid(void)
@@ -237,6 +246,18 @@ static bool is_hybrid(void)
 	struct statfs fs;
 
 	return statfs(CGROUP_UNIFIED, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+static int set_hybrid(const char *path, const struct plan_resources *l, enum mode mode,
+		      struct err *err)
+{
+	struct cgroup_knobs k = { 0 };
+	int r = cgroup_hugetlb_knobs(l, true, &k, err);
+
+	if (r == 0)
+		r = hybrid_hugetlb(path, &k, mode, err);
+	cgroup_knobs_done(&k);
+	return r;
 }
 
 /* Sets @k and, in "devices", the rules, in the group of one controller; makes it unless it is an
@@ -254,10 +275,12 @@ static int set_knobs(const char *controller, const char *path, const struct plan
 		return err_set(err, ENAMETOOLONG, "the cgroup path \"%.60s…\" is too long", path);
 	if (mode != UPDATE)
 		r = make_group(controller, path, dir, mode, err);
-	else if (access(root, F_OK) < 0)
-		r = NO_HIERARCHY;
+	else if (access(dir, F_OK) < 0)
+		r = access(root, F_OK) < 0 ? NO_HIERARCHY
+		    : is_extra(controller) ? made_without(controller, k, err)
+					   : 0;
 	if (r == NO_HIERARCHY && needed && !strcmp(controller, "hugetlb") && is_hybrid())
-		return hybrid_hugetlb(path, l, mode, err);
+		return set_hybrid(path, l, mode, err);
 	if (r == NO_HIERARCHY)
 		return needed ? no_controller(controller, k, err) : 0;
 	*ret_made = r > 0;

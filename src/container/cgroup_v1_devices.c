@@ -40,23 +40,6 @@ static bool fits(const struct cgroup_devices *d, bool allow_all)
 	return true;
 }
 
-/* Leaves out what a wider exception says as well. */
-static void reduce(struct cgroup_devices *d)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < d->count; i++) {
-		bool said = false;
-
-		for (size_t j = i + 1; j < d->count && !said; j++)
-			said = cgroup_device_is_below(&d->list[i], &d->list[j]) &&
-			       d->list[i].access == d->list[j].access;
-		if (!said)
-			d->list[kept++] = d->list[i];
-	}
-	d->count = kept;
-}
-
 static void number_or_star(char buf[24], int64_t n)
 {
 	if (n < 0)
@@ -155,6 +138,33 @@ static int put_difference(struct writer *w, const char *file, const struct cgrou
 	return 0;
 }
 
+int cgroup_v1_device_form(const struct plan_resources *l, struct cgroup_devices *ret,
+			  bool *ret_allow_all, struct err *err)
+{
+	struct cgroup_devices d = { 0 };
+	bool allow_all = false;
+	int r = cgroup_devices_make(l, &d, err);
+
+	if (r < 0)
+		return r;
+	if (!fits(&d, false)) {
+		allow_all = true;
+		if (!fits(&d, true)) {
+			cgroup_devices_done(&d);
+			return err_set(err, EOPNOTSUPP,
+				       "set the device rules (devices.allow, devices.deny): cgroup "
+				       "v1 has no exceptions to exceptions, as these rules need");
+		}
+	}
+	cgroup_devices_reduce(&d);
+	/* all, and no exception: shorter the other way round */
+	if (d.count == 2 && d.list[0].access == 7 && d.list[1].access == 7)
+		allow_all = true;
+	*ret = d;
+	*ret_allow_all = allow_all;
+	return 0;
+}
+
 int cgroup_v1_devices(int dir, const struct plan_resources *l, bool fresh, struct err *err)
 {
 	struct cgroup_devices d = { 0 }, now = { 0 };
@@ -164,25 +174,14 @@ int cgroup_v1_devices(int dir, const struct plan_resources *l, bool fresh, struc
 
 	if (!l->device_rule_count)
 		return 0;
-	r = cgroup_devices_make(l, &d, err);
+	r = cgroup_v1_device_form(l, &d, &allow_all, err);
 	if (r < 0)
 		return r;
-	if (!fits(&d, false)) {
-		allow_all = true;
-		if (!fits(&d, true))
-			r = err_set(err, EOPNOTSUPP,
-				    "set the device rules (devices.allow, devices.deny): cgroup v1 "
-				    "has no exceptions to exceptions, as these rules need");
-	}
-	reduce(&d);
-	/* everything but nothing: shorter the other way round */
-	if (r == 0 && d.count == 2 && d.list[0].access == 7 && d.list[1].access == 7)
-		allow_all = true;
-	if (r == 0 && !fresh && read_current(dir, allow_all, &now)) {
+	if (!fresh && read_current(dir, allow_all, &now)) {
 		r = put_difference(&w, allow_file, &d, &now, false, err);
 		if (r == 0)
 			r = put_difference(&w, deny_file, &now, &d, false, err);
-	} else if (r == 0) {
+	} else {
 		r = put(&w, allow_all ? allow_file : deny_file, "a", err);
 		if (r == 0)
 			r = put_difference(&w, allow_all ? deny_file : allow_file, &d, NULL,

@@ -44,11 +44,12 @@ static void memory_knobs(const struct plan_resources *l, struct cgroup_knobs *k)
 
 static void cpu_knobs(const struct plan_resources *l, struct cgroup_knobs *k)
 {
-	/* first, as some limits below are not for an idle group */
-	if (l->has_cpu_idle)
-		cgroup_knob(k, "CPU idle policy", "cpu.idle", "%lld", (long long)l->cpu_idle);
 	if (l->cpu_shares)
 		cgroup_knob_u64(k, "CPU shares", "cpu.shares", l->cpu_shares, "262144");
+	/* an idle group has no shares: set before, or, when it ends to be one, tried again after it
+	 */
+	if (l->has_cpu_idle)
+		cgroup_knob(k, "CPU idle policy", "cpu.idle", "%lld", (long long)l->cpu_idle);
 	if (l->cpu_period_us)
 		cgroup_knob_u64(k, "CPU period", "cpu.cfs_period_us", l->cpu_period_us, "1000000");
 	if (l->cpu_quota_us)
@@ -183,6 +184,22 @@ int cgroup_hugetlb_knobs(const struct plan_resources *l, bool v2, struct cgroup_
 			knob->optional = true;
 	}
 	return 0;
+}
+
+bool cgroup_has_limits(const struct plan_resources *l)
+{
+	static const char *const controllers[] = { "memory",  "cpu",	  "cpuset",
+						   "pids",    "blkio",	  "hugetlb",
+						   "net_cls", "net_prio", "rdma" };
+	bool any = l->unified && l->unified[0];
+
+	for (size_t i = 0; i < ARRAY_SIZE(controllers) && !any; i++) {
+		struct cgroup_knobs k = { 0 };
+
+		any = cgroup_v1_knobs(controllers[i], l, &k, NULL) < 0 || k.count;
+		cgroup_knobs_done(&k);
+	}
+	return any;
 }
 
 int cgroup_v1_knobs(const char *controller, const struct plan_resources *l, struct cgroup_knobs *k,

@@ -57,23 +57,42 @@ static bool has_internal_processes(const char *dir)
 	       cgroup_has_processes(dir);
 }
 
-static void enable_in(const char *dir, const char *wanted)
+/* "+cpu +memory" of "cpu memory", without what is not in @have. */
+static void list_to_enable(const char *wanted, const char *have, char *buf, size_t size)
 {
-	char file[CGROUP_DIR_MAX], word[32];
+	size_t len = 0;
+
+	buf[0] = 0;
+	for (const char *w = wanted; *w; w += strcspn(w, " "), w += strspn(w, " ")) {
+		size_t n = strcspn(w, " ");
+
+		if (!has_word(have, w, n) || len + n + 3 > size)
+			continue;
+		if (len)
+			buf[len++] = ' ';
+		buf[len++] = '+';
+		memcpy(buf + len, w, n);
+		len += n;
+		buf[len] = 0;
+	}
+}
+
+static void enable_in(const char *dir, const char *list)
+{
+	char file[CGROUP_DIR_MAX], words[256], *save = NULL;
 
 	if (!cgroup_join_path(file, dir, "cgroup.subtree_control", NULL) ||
-	    has_internal_processes(dir))
+	    has_internal_processes(dir) || io_write_knob(AT_FDCWD, file, list) == 0)
 		return;
-	/* one by one: a single one that cannot be had would fail all of them */
-	for (const char *w = wanted; *w; w += strcspn(w, " "), w += strspn(w, " ")) {
-		snprintf(word, sizeof(word), "+%.*s", (int)strcspn(w, " "), w);
-		(void)io_write_knob(AT_FDCWD, file, word);
-	}
+	/* one by one: a single one that cannot be had fails all of them */
+	snprintf(words, sizeof(words), "%s", list);
+	for (char *w = strtok_r(words, " ", &save); w; w = strtok_r(NULL, " ", &save))
+		(void)io_write_knob(AT_FDCWD, file, w);
 }
 
 static void enable_controllers(const char *root, const char *group, const char *wanted)
 {
-	char dir[CGROUP_DIR_MAX], file[CGROUP_DIR_MAX], have[512], all[512];
+	char dir[CGROUP_DIR_MAX], file[CGROUP_DIR_MAX], have[512], all[512], list[256];
 
 	if (!cgroup_join_path(file, group, "cgroup.controllers", NULL) ||
 	    cgroup_read(AT_FDCWD, file, have, sizeof(have)) < 0 || is_complete(wanted, have, NULL))
@@ -81,9 +100,10 @@ static void enable_controllers(const char *root, const char *group, const char *
 	if (!cgroup_join_path(file, root, "cgroup.controllers", NULL) ||
 	    cgroup_read(AT_FDCWD, file, all, sizeof(all)) < 0 || is_complete(wanted, have, all))
 		return;
+	list_to_enable(wanted, all, list, sizeof(list));
 	for (const char *p = group + strlen(root); p; p = strchr(p + 1, '/')) {
 		snprintf(dir, sizeof(dir), "%.*s", (int)(p - group), group);
-		enable_in(dir, wanted);
+		enable_in(dir, list);
 	}
 }
 

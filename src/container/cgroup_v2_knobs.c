@@ -146,11 +146,13 @@ static void cpu_max_knob(const struct plan_resources *l, int dir, struct cgroup_
 
 static void cpu_knobs(const struct plan_resources *l, int dir, struct cgroup_knobs *k)
 {
-	if (l->has_cpu_idle)
-		cgroup_knob(k, "CPU idle policy", "cpu.idle", "%lld", (long long)l->cpu_idle);
 	if (l->cpu_shares)
 		cgroup_knob(k, "CPU shares", "cpu.weight", "%llu",
 			    (unsigned long long)cgroup_shares_to_weight(l->cpu_shares));
+	/* an idle group has no weight: set before, or, when it ends to be one, tried again after it
+	 */
+	if (l->has_cpu_idle)
+		cgroup_knob(k, "CPU idle policy", "cpu.idle", "%lld", (long long)l->cpu_idle);
 	cpu_max_knob(l, dir, k);
 	if (l->has_cpu_burst)
 		cgroup_knob_u64(k, "CPU burst", "cpu.max.burst", l->cpu_burst_us, "max");

@@ -55,7 +55,8 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static _Noreturn void hook_child(const struct plan_hook *hook, int in, int complaints)
+static _Noreturn void hook_child(const struct plan_hook *hook, const char *dir, int in,
+				 int complaints)
 {
 	static char *const no_env[] = { NULL };
 	char *const only_path[] = { hook->path, NULL };
@@ -68,6 +69,8 @@ static _Noreturn void hook_child(const struct plan_hook *hook, int in, int compl
 	dup2(complaints, STDOUT_FILENO);
 	dup2(complaints, STDERR_FILENO);
 	sys_close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+	if (dir)
+		(void)!chdir(dir);
 	execve(hook->path, hook->args && hook->args[0] ? hook->args : only_path,
 	       hook->env ? hook->env : no_env);
 	dprintf(STDERR_FILENO, "%s", strerror(errno));
@@ -105,7 +108,7 @@ static bool watch(int pidfd, int pipe_fd, uint32_t timeout_s, char *line, size_t
 	}
 }
 
-int hook_run(const struct plan_hook *hook, const char *state, struct err *err)
+int hook_run(const struct plan_hook *hook, const char *dir, const char *state, struct err *err)
 {
 	_cleanup_close_ int in = sys_memfd_create("state", MFD_CLOEXEC), pidfd = -EBADF;
 	char line[300] = "";
@@ -120,7 +123,7 @@ int hook_run(const struct plan_hook *hook, const char *state, struct err *err)
 		return err_sys(err, errno, "make a pipe");
 	pid = fork();
 	if (pid == 0)
-		hook_child(hook, in, ends[1]);
+		hook_child(hook, dir, in, ends[1]);
 	close(ends[1]);
 	pidfd = pid > 0 ? sys_pidfd_open(pid, 0) : -1;
 	if (pidfd < 0) {

@@ -11,10 +11,10 @@ struct plan;
 struct plan_hook;
 
 /*
- * Executes @hook with @state on its standard input, and waits for it, at most its timeout. What it
- * writes to standard error is the reason in the error when it fails. 0 or -errno.
+ * Executes @hook in @dir (NULL: where we are) with @state on its standard input, and waits for it,
+ * at most its timeout. What it writes is the reason in the error when it fails. 0 or -errno.
  */
-int hook_run(const struct plan_hook *hook, const char *state, struct err *err);
+int hook_run(const struct plan_hook *hook, const char *dir, const char *state, struct err *err);
 
 /* The container's state as JSON (runtime.md, "State"); the caller frees it. NULL: no memory. */
 char *hook_state_json(const struct plan *plan, const char *status, int pid, const char *bundle);

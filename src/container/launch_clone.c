@@ -42,10 +42,22 @@ static const struct {
 	{ CLONE_NEWTIME, "time" }, { CLONE_NEWNS, "mount" },
 };
 
+/*
+ * A new network namespace is most of what clone3 takes (0.5 ms). The child makes it itself, while
+ * the parent copies the stage and writes its state. Not when the parent is to put interfaces into
+ * it, and not below a user namespace, for the sake of a short story about rights.
+ */
+static bool makes_network_late(const struct plan *p)
+{
+	return launch_is_new(p, PLAN_NS_NET) && !(p->namespaces & PLAN_NS_USER) &&
+	       !p->net_device_count;
+}
+
 /* What clone3 makes. The stage makes cgroup and time namespaces itself (stage.c says why). */
 static uint64_t clone_flags(const struct plan *p)
 {
-	const uint32_t late = PLAN_NS_CGROUP | PLAN_NS_TIME;
+	const uint32_t late =
+		PLAN_NS_CGROUP | PLAN_NS_TIME | (makes_network_late(p) ? PLAN_NS_NET : 0);
 	uint64_t flags = CLONE_NEWNS;
 
 	for (unsigned i = 0; i < PLAN_NS_COUNT; i++)
@@ -54,13 +66,15 @@ static uint64_t clone_flags(const struct plan *p)
 	return flags;
 }
 
-/* The namespaces of a container that an exec enters by setns; pid was entered before the clone. */
-static int exec_flags(const struct plan *p)
+/* The namespaces of a container that an exec enters by setns; pid was entered before the clone, and
+ * without root of the host the user namespace as well. */
+static int exec_flags(const struct launch_spec *spec)
 {
+	uint32_t entered = PLAN_NS_PID | (spec->rootless ? PLAN_NS_USER : 0);
 	uint64_t flags = CLONE_NEWNS;
 
 	for (unsigned i = 0; i < PLAN_NS_COUNT; i++)
-		if (p->namespaces & (1u << i) && namespaces[i].clone != CLONE_NEWPID)
+		if (spec->plan->namespaces & ~entered & (1u << i))
 			flags |= namespaces[i].clone;
 	return (int)flags;
 }
@@ -103,13 +117,14 @@ static int place_fds(const struct launch_spec *spec, int *stage, int sync)
 }
 
 /* In the child. @number: spec->preserve_fds as text. */
-static _Noreturn void child_main(const struct launch_spec *spec, const cpu_set_t *cpus, int stage,
-				 int sync, char *number)
+static _Noreturn void child_main(const struct launch_spec *spec, const cpu_set_t *cpus, int sync,
+				 char *number)
 {
 	char *const argv[] = { (char *)(uintptr_t)STAGE_NAME, number, NULL };
 	static char *const envp[] = { NULL };
 	struct stage_report r = { .type = STAGE_REPORT_FAILED };
-	int e;
+	int e, stage = -EBADF;
+	char byte;
 
 	/* /proc/PID of a process that cannot be dumped is root's, who must then map its ids */
 	if (!spec->rootless)
@@ -126,10 +141,17 @@ static _Noreturn void child_main(const struct launch_spec *spec, const cpu_set_t
 		err_sys(&r.err, -e, "join the container's cgroups");
 		goto fail;
 	}
-	if (spec->exec && sys_setns(spec->target_pidfd, exec_flags(spec->plan)) < 0) {
+	if (spec->exec && sys_setns(spec->target_pidfd, exec_flags(spec)) < 0) {
 		err_sys(&r.err, errno, "enter the container");
 		goto fail;
 	}
+	if (!spec->exec && makes_network_late(spec->plan) && sys_unshare(CLONE_NEWNET) < 0) {
+		err_sys(&r.err, errno, "make a network namespace");
+		goto fail;
+	}
+	/* the parent has copied it meanwhile */
+	if (io_recv_fd(sync, &byte, 1, &stage) != 1 || stage < 0)
+		_exit(EXIT_PROA);
 	e = become_mapped_root(spec, sync);
 	if (e < 0) {
 		err_sys(&r.err, -e, "become root of the user namespace");
@@ -196,6 +218,20 @@ static int joins_open(const struct plan *p, struct joins *j, struct err *err)
 	return 0;
 }
 
+/*
+ * In the go-between of an exec by who is not root of the host: only in the container's user
+ * namespace is there a right to enter the others.
+ */
+static int exec_enter(const struct launch_spec *spec)
+{
+	if (sys_setns(spec->target_pidfd, CLONE_NEWUSER) < 0)
+		return __builtin_ctz(PLAN_NS_USER);
+	if ((spec->plan->namespaces & PLAN_NS_PID) &&
+	    sys_setns(spec->target_pidfd, CLONE_NEWPID) < 0)
+		return __builtin_ctz(PLAN_NS_PID);
+	return -1;
+}
+
 /* In the go-between. What may only be entered with the rights of the joined user namespace is tried
  * once more after that. The number of the one that failed, or -1. */
 static int joins_enter(const struct plan *p, const struct joins *j)
@@ -225,17 +261,18 @@ struct join_result {
 };
 
 static _Noreturn void join_main(const struct launch_spec *spec, const struct joins *j,
-				struct clone_args *args, const cpu_set_t *cpus, int stage, int sync,
+				struct clone_args *args, const cpu_set_t *cpus, int sync,
 				char *number, int result_fd)
 {
-	struct join_result result = { .failed_ns = joins_enter(spec->plan, j) };
+	struct join_result result = { .failed_ns = spec->exec ? exec_enter(spec)
+							      : joins_enter(spec->plan, j) };
 
 	if (result.failed_ns < 0) {
 		args->flags |= CLONE_PARENT;
 		args->exit_signal = 0; /* CLONE_PARENT: that of the go-between */
 		result.pid = sys_clone3(args);
 		if (result.pid == 0)
-			child_main(spec, cpus, stage, sync, number);
+			child_main(spec, cpus, sync, number);
 	}
 	result.errnum = errno;
 	(void)!write(result_fd, &result, sizeof(result));
@@ -243,13 +280,13 @@ static _Noreturn void join_main(const struct launch_spec *spec, const struct joi
 }
 
 static int clone_by_join(const struct launch_spec *spec, struct clone_args *args,
-			 const cpu_set_t *cpus, int stage, int sync, char *number,
-			 struct launch *ret, struct err *err)
+			 const cpu_set_t *cpus, int sync, char *number, struct launch *ret,
+			 struct err *err)
 {
 	_cleanup_(joins_done) struct joins j = { .fds = { -1, -1, -1, -1, -1, -1, -1, -1 } };
 	_cleanup_close_ int in = -EBADF, out = -EBADF;
 	struct join_result result;
-	int ends[2], r = joins_open(spec->plan, &j, err);
+	int ends[2], r = spec->exec ? 0 : joins_open(spec->plan, &j, err);
 	pid_t pid;
 
 	if (r < 0)
@@ -262,7 +299,7 @@ static int clone_by_join(const struct launch_spec *spec, struct clone_args *args
 	args->pidfd = 0;
 	pid = fork();
 	if (pid == 0)
-		join_main(spec, &j, args, cpus, stage, sync, number, out);
+		join_main(spec, &j, args, cpus, sync, number, out);
 	if (pid < 0)
 		return err_sys(err, errno, "start a process");
 	out = fd_close(out);
@@ -271,6 +308,9 @@ static int clone_by_join(const struct launch_spec *spec, struct clone_args *args
 		;
 	if (r < 0)
 		return err_set(err, EIO, "the container's namespaces could not be joined");
+	if (result.failed_ns >= 0 && spec->exec)
+		return err_sys(err, result.errnum, "enter the container's %s namespace",
+			       namespaces[result.failed_ns].name);
 	if (result.failed_ns >= 0)
 		return err_sys(err, result.errnum, "join the %s namespace \"%s\"",
 			       namespaces[result.failed_ns].name,
@@ -286,8 +326,8 @@ static int clone_by_join(const struct launch_spec *spec, struct clone_args *args
 /* ---- both ----------------------------------------------------------------------------------- */
 
 static int clone_directly(const struct launch_spec *spec, struct clone_args *args,
-			  const cpu_set_t *cpus, int stage, int sync, char *number,
-			  struct launch *ret, struct err *err)
+			  const cpu_set_t *cpus, int sync, char *number, struct launch *ret,
+			  struct err *err)
 {
 	_cleanup_close_ int own_pid_ns = -EBADF;
 	int pidfd = -EBADF, pid, errnum, r = 0;
@@ -300,7 +340,7 @@ static int clone_directly(const struct launch_spec *spec, struct clone_args *arg
 	pid = sys_clone3(args);
 	errnum = errno;
 	if (pid == 0)
-		child_main(spec, cpus, stage, sync, number);
+		child_main(spec, cpus, sync, number);
 	/* from here on there is a child to end and to wait for, whatever fails */
 	if (pid > 0) {
 		ret->pid = pid;
@@ -314,8 +354,14 @@ static int clone_directly(const struct launch_spec *spec, struct clone_args *arg
 		       errnum == EPERM ? " (this needs root, or a user namespace of its own)" : "");
 }
 
-int launch_clone(const struct launch_spec *spec, int stage, int sync, struct launch *ret,
-		 struct err *err)
+static bool needs_go_between(const struct launch_spec *spec)
+{
+	if (spec->exec)
+		return spec->rootless && (spec->plan->namespaces & PLAN_NS_USER);
+	return spec->plan->joined != 0;
+}
+
+int launch_clone(const struct launch_spec *spec, int sync, struct launch *ret, struct err *err)
 {
 	const struct plan_process *what = spec->exec ? spec->exec : &spec->plan->process;
 	_cleanup_close_ int cgroup = spec->cgroups ? spec->cgroups->open(spec->cgroup) : -EBADF;
@@ -333,6 +379,6 @@ int launch_clone(const struct launch_spec *spec, int stage, int sync, struct lau
 		args.cgroup = (uint64_t)cgroup;
 	}
 	snprintf(number, sizeof(number), "%u", spec->preserve_fds);
-	return (!spec->exec && spec->plan->joined ? clone_by_join : clone_directly)(
-		spec, &args, what->cpus_initial ? &cpus : NULL, stage, sync, number, ret, err);
+	return (needs_go_between(spec) ? clone_by_join : clone_directly)(
+		spec, &args, what->cpus_initial ? &cpus : NULL, sync, number, ret, err);
 }

@@ -18,6 +18,7 @@
 
 #define HELPER	    "proa-seccomp"
 #define PROGRAM_MAX (4096u * 8) /* BPF_MAXINSNS */
+#define FORMAT	    "2"		/* counts what proa-seccomp makes differently */
 
 /* A file in memory with these bytes. */
 static int memory_file(const char *bytes, size_t n)
@@ -77,7 +78,7 @@ static char *cache_name(const struct seccomp_profile *p)
 	struct sha256 hash;
 	uint8_t digest[SHA256_BYTES];
 	char hex[2 * SHA256_BYTES + 1], head[64];
-	int n = snprintf(head, sizeof(head), "proa " PROA_VERSION " %llx\n",
+	int n = snprintf(head, sizeof(head), "proa " PROA_VERSION " " FORMAT " %llx\n",
 			 (unsigned long long)p->caps);
 
 	sha256_init(&hash);

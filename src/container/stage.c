@@ -158,6 +158,8 @@ static int stage_run(struct stage *s, struct err *err)
 		r = set_oom_score(s, err);
 	if (r == 0)
 		r = stage_rlimits(s, err);
+	/* nothing is left open that a path below /proc/self/fd could go through (CVE-2024-21626) */
+	s->root_fd = fd_close(s->root_fd);
 	if (r == 0)
 		r = stage_scheduling(s, err);
 	if (r == 0)

@@ -22,7 +22,9 @@ int stage_hooks(struct stage *s, enum plan_hook_point point, struct err *err)
 	if (!state)
 		return err_set(err, ENOMEM, "out of memory");
 	for (size_t i = 0; i < h->count; i++) {
-		int r = hook_run(&h->list[i], state, err);
+		int r = hook_run(&h->list[i],
+				 point == PLAN_HOOK_CREATE_CONTAINER ? s->plan.bundle : NULL, state,
+				 err);
 
 		if (r < 0)
 			return err_wrap(err, "%s",

@@ -37,9 +37,12 @@ int stage_sysctls(struct stage *s, struct err *err)
 			return err_set(err, EINVAL, "sysctl \"%s\" is not NAME=VALUE", *v);
 		*eq = 0;
 		value = strchr(*v, '=') + 1;
-		for (char *p = path + strlen("proc/sys/"); *p; p++)
+		/* with slashes the dots are part of a name: net/ipv4/conf/eth0.100/forwarding */
+		for (char *p = path + strlen("proc/sys/"); *p && !strchr(*v, '/'); p++)
 			if (*p == '.')
 				*p = '/';
+		if (strstr(path, "/../"))
+			return err_set(err, EINVAL, "sysctl \"%s\" is not a name", *v);
 		fd = sys_openat2(s->root_fd, path, O_WRONLY | O_CLOEXEC, 0,
 				 RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS);
 		/* CVE-2025-52881: the value must go to the kernel, not into a file that looks like
@@ -178,7 +181,7 @@ int stage_scheduling(struct stage *s, struct err *err)
 	int r = set_scheduler(&p->scheduler, err);
 
 	if (r == 0)
-		r = set_memory_policy(&s->plan.memory_policy, err);
+		r = set_memory_policy(&p->memory_policy, err);
 	if (r < 0)
 		return r;
 	if (p->io_priority && syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, p->io_priority) < 0)
@@ -189,7 +192,7 @@ int stage_scheduling(struct stage *s, struct err *err)
 	if (p->cpus_final && sched_setaffinity(0, sizeof(cpus), &cpus) < 0)
 		return err_sys(err, errno, "run on the CPUs \"%s\" (execCPUAffinity)",
 			       p->cpus_final);
-	if (s->mode == STAGE_RUN && s->plan.has_personality && personality(s->plan.personality) < 0)
+	if (p->has_personality && personality(p->personality) < 0)
 		return err_sys(err, errno, "set the personality");
 	return 0;
 }

@@ -7,9 +7,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include "container/stage_internal.h"
 #include "util/linux.h"
 #include "util/mem.h"
@@ -46,12 +48,59 @@ int stage_new_fs(const char *type, const char *source, const char *const *option
 	return fd < 0 ? err_sys(err, errno, "mount a %s", type) : fd;
 }
 
+static bool is_procfs(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+}
+
+/*
+ * What protects a container is in part written through its /proc, which therefore has to be the
+ * kernel's (CVE-2019-16884): nothing else may cover it, nor a file in it but those that programs
+ * like lxcfs give a container's own view of.
+ */
+static int check_proc(int at, int fd, const char *target, struct err *err)
+{
+	static const char *const allowed[] = {
+		"/proc/cpuinfo",
+		"/proc/diskstats",
+		"/proc/meminfo",
+		"/proc/stat",
+		"/proc/swaps",
+		"/proc/uptime",
+		"/proc/loadavg",
+		"/proc/slabinfo",
+		"/proc/net/dev",
+		"/proc/sys/kernel/ns_last_pid",
+		"/proc/sys/crypto/fips_enabled",
+	};
+	const char *end = target + strlen(target);
+
+	while (end > target + 1 && end[-1] == '/')
+		end--;
+	for (size_t i = 0; i < ARRAY_SIZE(allowed); i++)
+		if (!strcmp(allowed[i], target))
+			return 0;
+	if (!is_procfs(at) && !((size_t)(end - target) == 5 && !strncmp(target, "/proc", 5)))
+		return 0;
+	if (is_procfs(fd))
+		return 0;
+	return err_set(err, EPERM, "mount on %s: only a procfs may be there", target);
+}
+
 int stage_attach(struct stage *s, int fd, const char *target, bool directory, struct err *err)
 {
 	_cleanup_close_ int at = stage_root_target(s->root_fd, target, directory, err);
 
 	if (at < 0)
 		return at;
+	if (str_starts(target, "/proc") || is_procfs(at)) {
+		int r = check_proc(at, fd, target, err);
+
+		if (r < 0)
+			return r;
+	}
 	if (sys_move_mount(fd, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
 		return err_sys(err, errno, "mount on %s", target);
 	return 0;

@@ -227,8 +227,9 @@ int stage_root_target(int root_fd, const char *path, bool directory, struct err 
 	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) != directory) {
 		close(fd);
 		return err_set(err, directory ? ENOTDIR : EISDIR,
-			       "mount on %s: it is %s in the image, and what is mounted is %s",
-			       path, directory ? "a file" : "a directory",
+			       "mount on %s: %s: it is %s in the image, and what is mounted is %s",
+			       path, strerror(directory ? ENOTDIR : EISDIR),
+			       directory ? "a file" : "a directory",
 			       directory ? "a directory" : "a file");
 	}
 	return fd;

@@ -149,7 +149,7 @@ static int run_own_hooks(struct owner *o, struct err *err)
 	if (!state)
 		return err_set(err, ENOMEM, "out of memory");
 	for (size_t i = 0; r == 0 && i < h->count; i++) {
-		r = hook_run(&h->list[i], state, err);
+		r = hook_run(&h->list[i], NULL, state, err);
 		if (r < 0)
 			err_wrap(err, "createContainer");
 	}

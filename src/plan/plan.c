@@ -18,6 +18,7 @@ void plan_process_done(struct plan_process *p)
 	free(p->notify.metadata);
 	free(p->apparmor);
 	free(p->selinux);
+	free(p->memory_policy.nodes);
 	free(p->cpus_initial);
 	free(p->cpus_final);
 	*p = (struct plan_process){ 0 };
@@ -107,7 +108,6 @@ void plan_done(struct plan *p)
 		hooks_done(&p->hooks[i]);
 	strv_free(p->annotations);
 	free(p->bundle);
-	free(p->memory_policy.nodes);
 	for (size_t i = 0; i < p->net_device_count; i++) {
 		free(p->net_devices[i].host_name);
 		free(p->net_devices[i].name);

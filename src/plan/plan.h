@@ -52,6 +52,13 @@ struct plan_caps {
 	uint64_t bounding, permitted, effective, inheritable, ambient;
 };
 
+/* set_mempolicy(2) */
+struct plan_memory_policy {
+	bool set;
+	uint32_t mode, flags; /* MPOL_*, MPOL_F_* */
+	char *nodes;	      /* "0-3,7" */
+};
+
 /* One process: a container's first, or an exec's. */
 struct plan_process {
 	char **args;
@@ -79,7 +86,10 @@ struct plan_process {
 	bool exact_ids; /* user is "UID:GID" and groups are numbers: the image's files add none */
 	char *apparmor, *selinux; /* profile and label of the command, NULL: none */
 	struct plan_scheduler scheduler;
-	uint32_t io_priority;		 /* ioprio_set(2): class << 13 | level; 0: unset */
+	uint32_t io_priority; /* ioprio_set(2): class << 13 | level; 0: unset */
+	uint32_t personality; /* personality(2) */
+	bool has_personality;
+	struct plan_memory_policy memory_policy;
 	char *cpus_initial, *cpus_final; /* CPU lists: before and after the cgroup is joined */
 };
 
@@ -268,13 +278,6 @@ struct plan_hooks {
 	size_t count;
 };
 
-/* set_mempolicy(2) */
-struct plan_memory_policy {
-	bool set;
-	uint32_t mode, flags; /* MPOL_*, MPOL_F_* */
-	char *nodes;	      /* "0-3,7" */
-};
-
 /* An interface of the host that the container gets (runtime-spec, config-linux.md, netDevices). */
 struct plan_net_device {
 	char *host_name, *name;
@@ -340,9 +343,6 @@ struct plan {
 	struct plan_hooks hooks[PLAN_HOOK_POINTS];
 	char **annotations; /* "KEY=VALUE" */
 	char *bundle;	    /* directory of the config.json that the plan was made of, or NULL */
-	uint32_t personality;
-	bool has_personality;
-	struct plan_memory_policy memory_policy;
 	struct plan_net_device *net_devices;
 	size_t net_device_count;
 	struct plan_rdt rdt;

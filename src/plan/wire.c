@@ -199,6 +199,12 @@ static void process(struct wire *w, struct plan_process *p)
 	string(w, &p->selinux);
 	scheduler(w, &p->scheduler);
 	NUM(w, p->io_priority);
+	NUM(w, p->personality);
+	flag(w, &p->has_personality);
+	flag(w, &p->memory_policy.set);
+	NUM(w, p->memory_policy.mode);
+	NUM(w, p->memory_policy.flags);
+	string(w, &p->memory_policy.nodes);
 	string(w, &p->cpus_initial);
 	string(w, &p->cpus_final);
 	if (w->reading && !w->error && (p->seccomp_len % 8 || !p->args || !p->args[0] || !p->cwd))
@@ -462,12 +468,6 @@ static void plan(struct wire *w, struct plan *p)
 		hooks(w, &p->hooks[i]);
 	strings(w, &p->annotations);
 	string(w, &p->bundle);
-	NUM(w, p->personality);
-	flag(w, &p->has_personality);
-	flag(w, &p->memory_policy.set);
-	NUM(w, p->memory_policy.mode);
-	NUM(w, p->memory_policy.flags);
-	string(w, &p->memory_policy.nodes);
 	net_devices(w, p);
 	rdt(w, &p->rdt);
 	flag(w, &p->privileged);

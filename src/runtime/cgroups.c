@@ -58,13 +58,15 @@ static int make_path(const struct config *c, char **ret, struct err *err)
 	return 0;
 }
 
-/* What the limits of a machine are is decided in its guest; the host's group only holds it. */
-static int create(const struct cgroup_ops *ops, const char *path, const struct plan *p,
-		  struct err *err)
+void cgroups_limits(const struct plan *p, struct plan_resources *ret)
 {
-	static const struct plan_resources none = { 0 };
-
-	return ops->create(path, p->isolation == PLAN_VM ? &none : &p->resources, err);
+	*ret = p->isolation == PLAN_VM ? (struct plan_resources){ 0 } : p->resources;
+	/* only root of the host may load the program that decides; others have no device to open
+	 * that was not theirs before */
+	if (geteuid() != 0) {
+		ret->device_rules = NULL;
+		ret->device_rule_count = 0;
+	}
 }
 
 /* config-linux.md, "Cgroup ownership": only with a cgroup namespace and a writable mount. */
@@ -106,6 +108,7 @@ int cgroups_make(const struct runtime *rt, struct config *c, struct cgroup_choic
 {
 	const struct cgroup_ops *ops = cgroup_detect();
 	_cleanup_free_ char *path = NULL;
+	struct plan_resources limits;
 	int r;
 
 	if (rt->manager == CGROUP_MANAGER_DISABLED)
@@ -121,7 +124,8 @@ int cgroups_make(const struct runtime *rt, struct config *c, struct cgroup_choic
 		return no_cgroup(
 			&c->plan,
 			"this user may not make one (delegate one, or use --systemd-cgroup)", err);
-	r = create(ops, path, &c->plan, err);
+	cgroups_limits(&c->plan, &limits);
+	r = ops->create(path, &limits, err);
 	if (r == 0)
 		r = delegate(ops, path, &c->plan, err);
 	if (r < 0)

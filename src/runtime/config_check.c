@@ -77,6 +77,11 @@ static int check_sysctl(const struct plan *p, const char *assignment, struct err
 
 	if (!name)
 		return err_set(err, ENOMEM, "out of memory");
+	name[strcspn(name, "=")] = 0;
+	if (strchr(name, '/') && strstr(name, ".."))
+		return err_set(err, EINVAL, CONFIG_NAME ": linux.sysctl: \"%s\" is not a name",
+			       name);
+	memcpy(name, assignment, strlen(assignment));
 	for (char *c = name; *c && *c != '='; c++)
 		if (*c == '/')
 			*c = '.';

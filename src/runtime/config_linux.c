@@ -261,7 +261,7 @@ static void personality_domain(struct json_read *r, void *to)
 	static const struct config_word domains[] = { { "LINUX", PER_LINUX },
 						      { "LINUX32", PER_LINUX32 },
 						      { NULL, 0 } };
-	struct plan *p = &config_of(to)->plan;
+	struct plan_process *p = &config_of(to)->plan.process;
 
 	p->personality = (uint32_t)config_word(r, domains, "a personality (LINUX, LINUX32)");
 	p->has_personality = true;
@@ -296,13 +296,14 @@ static void policy_mode(struct json_read *r, void *to)
 		{ NULL, 0 },
 	};
 
-	config_of(to)->plan.memory_policy.mode = (uint32_t)config_word(r, modes, "a memory policy");
-	config_of(to)->plan.memory_policy.set = true;
+	config_of(to)->plan.process.memory_policy.mode =
+		(uint32_t)config_word(r, modes, "a memory policy");
+	config_of(to)->plan.process.memory_policy.set = true;
 }
 
 static void policy_nodes(struct json_read *r, void *to)
 {
-	json_read_dup(r, &config_of(to)->plan.memory_policy.nodes);
+	json_read_dup(r, &config_of(to)->plan.process.memory_policy.nodes);
 }
 
 static void policy_flags(struct json_read *r, void *to)
@@ -313,7 +314,7 @@ static void policy_flags(struct json_read *r, void *to)
 						    { NULL, 0 } };
 
 	for (json_read_array(r); json_read_item(r);)
-		config_of(to)->plan.memory_policy.flags |=
+		config_of(to)->plan.process.memory_policy.flags |=
 			(uint32_t)config_word(r, flags, "a flag of a memory policy");
 }
 
@@ -327,7 +328,7 @@ static void linux_memory_policy(struct json_read *r, void *to)
 	if (json_read_null(r))
 		return;
 	config_members(r, members, to);
-	if (!r->failed && !config_of(to)->plan.memory_policy.set)
+	if (!r->failed && !config_of(to)->plan.process.memory_policy.set)
 		json_read_fail(r, EINVAL, "mode is missing");
 }
 

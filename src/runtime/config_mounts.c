@@ -28,8 +28,8 @@ static void mount_destination(struct json_read *r, void *to)
 	m->target = path[0] == '/' ? strdup(path) : str_printf("/%s", path);
 	if (!m->target)
 		json_read_fail(r, ENOMEM, "out of memory");
-	else if (!*path)
-		json_read_fail(r, EINVAL, "is empty");
+	else if (!*path || (*path != '/' && strstr(path, "..")))
+		json_read_fail(r, EINVAL, "\"%s\" is not a path in the container", path);
 }
 
 static void mount_type(struct json_read *r, void *to)
@@ -233,7 +233,7 @@ static void take_id_maps(struct json_read *r, struct reading *to)
 	if (!m->uid_map_count != !m->gid_map_count)
 		json_read_fail(r, EINVAL, "uidMappings and gidMappings go together");
 	if ((m->uid_map_count || to->idmap) && m->kind != PLAN_MOUNT_BIND)
-		json_read_fail(r, EINVAL, "only binds can have mapped ids");
+		json_read_fail(r, EINVAL, "%s: only binds can have mapped ids", m->target);
 	if (to->idmap && !m->uid_map_count)
 		m->flags |= PLAN_MOUNT_IDMAP_CONTAINER;
 }

@@ -96,6 +96,9 @@ static void read_args(struct json_read *r, void *to)
 static void read_env(struct json_read *r, void *to)
 {
 	json_read_strv(r, &process_of(to)->env);
+	for (char **e = process_of(to)->env; e && *e; e++)
+		if (!strchr(*e, '=') || (*e)[0] == '=')
+			json_read_fail(r, EINVAL, "\"%s\" is not NAME=value", *e);
 }
 
 static void read_cwd(struct json_read *r, void *to)
@@ -148,29 +151,39 @@ static void read_capabilities(struct json_read *r, void *to)
 	}
 }
 
+static const struct config_word rlimit_types[] = {
+	{ "RLIMIT_CPU", RLIMIT_CPU },
+	{ "RLIMIT_FSIZE", RLIMIT_FSIZE },
+	{ "RLIMIT_DATA", RLIMIT_DATA },
+	{ "RLIMIT_STACK", RLIMIT_STACK },
+	{ "RLIMIT_CORE", RLIMIT_CORE },
+	{ "RLIMIT_RSS", RLIMIT_RSS },
+	{ "RLIMIT_NPROC", RLIMIT_NPROC },
+	{ "RLIMIT_NOFILE", RLIMIT_NOFILE },
+	{ "RLIMIT_MEMLOCK", RLIMIT_MEMLOCK },
+	{ "RLIMIT_AS", RLIMIT_AS },
+	{ "RLIMIT_LOCKS", RLIMIT_LOCKS },
+	{ "RLIMIT_SIGPENDING", RLIMIT_SIGPENDING },
+	{ "RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE },
+	{ "RLIMIT_NICE", RLIMIT_NICE },
+	{ "RLIMIT_RTPRIO", RLIMIT_RTPRIO },
+	{ "RLIMIT_RTTIME", RLIMIT_RTTIME },
+	{ NULL, 0 },
+};
+
+static const char *rlimit_word(int32_t resource)
+{
+	const struct config_word *w = rlimit_types;
+
+	while (w->word && w->value != (uint64_t)resource)
+		w++;
+	return w->word ? w->word : "a limit";
+}
+
 static void rlimit_type(struct json_read *r, void *to)
 {
-	static const struct config_word types[] = {
-		{ "RLIMIT_CPU", RLIMIT_CPU },
-		{ "RLIMIT_FSIZE", RLIMIT_FSIZE },
-		{ "RLIMIT_DATA", RLIMIT_DATA },
-		{ "RLIMIT_STACK", RLIMIT_STACK },
-		{ "RLIMIT_CORE", RLIMIT_CORE },
-		{ "RLIMIT_RSS", RLIMIT_RSS },
-		{ "RLIMIT_NPROC", RLIMIT_NPROC },
-		{ "RLIMIT_NOFILE", RLIMIT_NOFILE },
-		{ "RLIMIT_MEMLOCK", RLIMIT_MEMLOCK },
-		{ "RLIMIT_AS", RLIMIT_AS },
-		{ "RLIMIT_LOCKS", RLIMIT_LOCKS },
-		{ "RLIMIT_SIGPENDING", RLIMIT_SIGPENDING },
-		{ "RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE },
-		{ "RLIMIT_NICE", RLIMIT_NICE },
-		{ "RLIMIT_RTPRIO", RLIMIT_RTPRIO },
-		{ "RLIMIT_RTTIME", RLIMIT_RTTIME },
-		{ NULL, 0 },
-	};
-
-	((struct plan_rlimit *)to)->resource = (int32_t)config_word(r, types, "a resource limit");
+	((struct plan_rlimit *)to)->resource =
+		(int32_t)config_word(r, rlimit_types, "a resource limit");
 }
 
 static void rlimit_soft(struct json_read *r, void *to)
@@ -205,7 +218,8 @@ static void read_rlimits(struct json_read *r, void *to)
 			json_read_fail(r, EINVAL, "soft is above hard");
 		for (size_t i = 0; i + 1 < p->rlimit_count; i++)
 			if (p->rlimits[i].resource == l->resource)
-				json_read_fail(r, EINVAL, "the same type stands there twice");
+				json_read_fail(r, EINVAL, "%s stands there twice",
+					       rlimit_word(l->resource));
 	}
 }
 

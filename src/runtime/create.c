@@ -136,7 +136,7 @@ static int fill_state(struct making *m, const char *id, struct err *err)
 static int find_helpers(struct making *m, struct err *err)
 {
 	m->helpers = (struct launch_helpers){ "/usr/bin/newuidmap", "/usr/bin/newgidmap" };
-	return self_find_helper("proa-init", &m->stage, err);
+	return self_find_helper("proa-stage", &m->stage, err);
 }
 
 /* ---- the process ---------------------------------------------------------------------------- */

@@ -68,6 +68,11 @@ struct cgroup_choice {
 };
 int cgroups_make(const struct runtime *rt, struct config *c, struct cgroup_choice *ret,
 		 struct err *err);
+/*
+ * The limits that are this host's to keep, borrowed from the plan: those of a machine are its
+ * guest's, and the group here only holds it.
+ */
+void cgroups_limits(const struct plan *p, struct plan_resources *ret);
 /* scope.c: the same by way of systemd. */
 int cgroups_make_scope(struct config *c, const struct cgroup_ops *ops, struct cgroup_choice *ret,
 		       struct err *err);

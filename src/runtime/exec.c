@@ -143,6 +143,10 @@ static int from_file(const struct exec_options *o, struct plan_process *p, struc
 		p->apparmor = TAKE_PTR(own.apparmor);
 	if (!p->selinux)
 		p->selinux = TAKE_PTR(own.selinux);
+	p->personality = own.personality;
+	p->has_personality = own.has_personality;
+	p->memory_policy = own.memory_policy;
+	own.memory_policy.nodes = NULL;
 	/* the filter is the container's, for every process in it */
 	p->seccomp = TAKE_PTR(own.seccomp);
 	p->seccomp_len = own.seccomp_len;
@@ -264,7 +268,7 @@ static int launch(struct execution *x, const struct plan *plan, struct err *err)
 		.detached = true,
 		.rootless = geteuid() != 0,
 	};
-	int r = self_find_helper("proa-init", &stage, err);
+	int r = self_find_helper("proa-stage", &stage, err);
 
 	if (r == 0)
 		r = find_cgroup(x->o, x->s, &cgroup, err);

@@ -32,7 +32,7 @@ int hooks_run(const struct plan *plan, enum plan_hook_point point, const struct 
 	if (h->count && !state)
 		return err_set(err, ENOMEM, "out of memory");
 	for (size_t i = 0; i < h->count; i++) {
-		int r = hook_run(&h->list[i], state, err);
+		int r = hook_run(&h->list[i], s->bundle, state, err);
 
 		if (r < 0)
 			return err_wrap(err, "%s", points[point]);
@@ -49,7 +49,7 @@ void hooks_run_poststop(const struct runtime *rt, const struct plan *plan, const
 		struct err err = ERR_INIT;
 
 		/* a warning, and the others run all the same */
-		if (hook_run(&h->list[i], state, &err) < 0)
+		if (hook_run(&h->list[i], s->bundle, state, &err) < 0)
 			runtime_warning(rt, "poststop: %s", err.msg);
 	}
 }

@@ -25,23 +25,22 @@ static bool is_user(void)
 int cgroups_make_scope(struct config *c, const struct cgroup_ops *ops, struct cgroup_choice *ret,
 		       struct err *err)
 {
-	static const struct plan_resources none = { 0 };
-	const struct plan_resources *limits =
-		c->plan.isolation == PLAN_VM ? &none : &c->plan.resources;
+	struct plan_resources limits;
 	_cleanup_(cgroup_unit_done) struct cgroup_unit unit = { 0 };
 	_cleanup_free_ char *helper = NULL, *path = NULL;
 	int r = cgroup_unit_parse(c->cgroups_path, c->plan.id, is_user(), &unit, err);
 
 	if (r < 0)
 		return err_wrap(err, "linux.cgroupsPath");
+	cgroups_limits(&c->plan, &limits);
 	r = self_find_helper(HELPER, &helper, err);
 	if (r == 0)
-		r = cgroup_systemd_start(helper, &unit, limits, is_user(), &ret->systemd, &path,
+		r = cgroup_systemd_start(helper, &unit, &limits, is_user(), &ret->systemd, &path,
 					 err);
 	if (r < 0)
 		return r;
 	ret->scope = str_printf("%s:%s", unit.slice, unit.name);
-	r = ret->scope ? ops->adopt(path, limits, err) : err_set(err, ENOMEM, "out of memory");
+	r = ret->scope ? ops->adopt(path, &limits, err) : err_set(err, ENOMEM, "out of memory");
 	if (r < 0) {
 		cgroup_systemd_release(&ret->systemd);
 		(void)cgroup_systemd_stop(helper, &unit, is_user(), NULL);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include "container/seccomp_cache.h"
@@ -28,6 +29,7 @@ static char *cache_dir(void)
 int seccomp_prepare(const struct runtime *rt, struct config *c, struct err *err)
 {
 	_cleanup_free_ char *dir = NULL;
+	struct stat st = { 0 };
 	struct seccomp_profile p = { .text = c->seccomp.profile,
 				     .len = c->seccomp.profile_len,
 				     .name = "linux.seccomp" };
@@ -35,6 +37,12 @@ int seccomp_prepare(const struct runtime *rt, struct config *c, struct err *err)
 	(void)rt;
 	if (!p.text)
 		return 0;
+	/* who listens is connected to once the filter is there, at the start; that it can be is
+	 * known now */
+	if (c->plan.process.notify.listener &&
+	    (stat(c->plan.process.notify.listener, &st) < 0 || !S_ISSOCK(st.st_mode)))
+		return err_sys(err, st.st_mode ? ENOTSOCK : errno, "seccomp listenerPath \"%s\"",
+			       c->plan.process.notify.listener);
 	dir = cache_dir();
 	return seccomp_cache_get(dir, &p, &c->plan.process.seccomp, &c->plan.process.seccomp_len,
 				 err);

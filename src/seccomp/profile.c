@@ -97,6 +97,14 @@ static int add_arch(const struct compiler *c, const char *name, struct err *err)
 		{ "SCMP_ARCH_ARM", SCMP_ARCH_ARM },
 		{ "SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64 },
 	};
+	static const char *const others[] = {
+		"SCMP_ARCH_MIPS",     "SCMP_ARCH_MIPS64",   "SCMP_ARCH_MIPS64N32",
+		"SCMP_ARCH_MIPSEL",   "SCMP_ARCH_MIPSEL64", "SCMP_ARCH_MIPSEL64N32",
+		"SCMP_ARCH_PPC",      "SCMP_ARCH_PPC64",    "SCMP_ARCH_PPC64LE",
+		"SCMP_ARCH_S390",     "SCMP_ARCH_S390X",    "SCMP_ARCH_PARISC",
+		"SCMP_ARCH_PARISC64", "SCMP_ARCH_RISCV64",  "SCMP_ARCH_LOONGARCH64",
+		"SCMP_ARCH_M68K",     "SCMP_ARCH_SH",	    "SCMP_ARCH_SHEB",
+	};
 
 	for (size_t i = 0; name && i < ARRAY_SIZE(arches); i++)
 		if (!strcmp(arches[i].name, name)) {
@@ -106,7 +114,10 @@ static int add_arch(const struct compiler *c, const char *name, struct err *err)
 						     : 0;
 		}
 	/* architectures of other machines do no harm and no good */
-	return name && str_starts(name, "SCMP_ARCH_") ? 0 : bad(c, "architecture", name, err);
+	for (size_t i = 0; name && i < ARRAY_SIZE(others); i++)
+		if (!strcmp(others[i], name))
+			return 0;
+	return bad(c, "architecture", name, err);
 }
 
 /* archMap: those of this machine's own architecture; architectures: all of the list. */
@@ -232,6 +243,28 @@ static int parse_arg(const struct compiler *c, const json_t *arg, struct scmp_ar
 	return bad(c, "comparison", op, err);
 }
 
+/*
+ * Conditions on different arguments must all hold. Several on one argument cannot be said in one
+ * rule of libseccomp; runc, whose profiles these are, takes all of them for alternatives then.
+ */
+static int add_conditions(const struct compiler *c, uint32_t action, int nr,
+			  const struct scmp_arg_cmp *args, size_t n)
+{
+	unsigned seen = 0;
+	bool repeated = false;
+	int r = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		repeated |= (seen >> args[i].arg) & 1;
+		seen |= 1u << args[i].arg;
+	}
+	if (!repeated)
+		return seccomp_rule_add_array(c->ctx, action, nr, (unsigned)n, args);
+	for (size_t i = 0; i < n && (r == 0 || r == -EEXIST); i++)
+		r = seccomp_rule_add_array(c->ctx, action, nr, 1, &args[i]);
+	return r;
+}
+
 static bool takes_errno(uint32_t action)
 {
 	uint32_t kind = action & SECCOMP_RET_ACTION_FULL;
@@ -283,7 +316,7 @@ static int add_rule(const struct compiler *c, const json_t *rule, struct err *er
 		nr = seccomp_syscall_resolve_name(json_string_value(name));
 		if (nr == __NR_SCMP_ERROR)
 			continue;
-		r = seccomp_rule_add_array(c->ctx, action, nr, (unsigned)n, args);
+		r = add_conditions(c, action, nr, args, n);
 		if (r < 0 && r != -EEXIST)
 			return err_sys(err, -r, "%s: %s", c->what, json_string_value(name));
 	}

@@ -333,7 +333,8 @@ static bool integer(struct json_read *r, bool *ret_negative, uint64_t *ret)
 			return false;
 		}
 	/* a number may have a fraction or an exponent in JSON, but no field of ours */
-	if (r->at == first || (r->at < r->end && strchr(".eE", *r->at))) {
+	if (r->at == first || (*first == '0' && r->at > first + 1) ||
+	    (r->at < r->end && *r->at && strchr(".eE", *r->at))) {
 		json_read_fail(r, EINVAL, "must be a whole number");
 		return false;
 	}

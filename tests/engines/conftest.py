@@ -72,6 +72,8 @@ def machine_runtime(request, engine_dir, path):
 def kind(request):
     """Tests that use it run with both runtimes."""
     runtime_path(request.param)
+    if request.param == "vm":
+        request.getfixturevalue("kernel")
     return request.param
 
 
@@ -159,7 +161,7 @@ class Ctr(Cli):
 
     def __init__(self, directory, runtime):
         self.directory, self.runtime = directory, runtime
-        super().__init__("ctr", "-a", directory / "s", "-n", "proa-engine-test")
+        super().__init__("ctr", "-a", directory / "s", "-n", CGROUP_PARENT)
 
     def run_options(self):
         return ["--runc-binary", self.runtime, "--runc-root", str(self.directory / "state")]
@@ -199,7 +201,7 @@ def ctrs(containerd, archive, kinds):
     for name in first("containers", "ls", "-q").stdout.split():
         first("tasks", "rm", "-f", name)
         first("containers", "rm", name)
-    check_left(containerd, "proa-engine-test", [containerd / "state/proa-engine-test"], "containerd")
+    check_left(containerd, CGROUP_PARENT, [containerd / "state" / CGROUP_PARENT], "containerd")
 
 
 @pytest.fixture(scope="session")

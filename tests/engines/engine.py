@@ -15,7 +15,7 @@ from conftest import Terminal
 
 LIMIT_S = 90
 IMAGE = "docker.io/library/proa-test:latest"
-CGROUP_PARENT = "proa-engine-test"
+CGROUP_PARENT = f"proa-engine-test-{os.getpid()}"  # several runs of the tests do not meet
 Cgroup = collections.namedtuple("Cgroup", "controller path")
 
 

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from engines.engine import IMAGE, until
+from engines.engine import CGROUP_PARENT, IMAGE, until
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +95,8 @@ def test_kill_and_delete(ctr, kind):
     until(lambda: task(ctr, name)[1] == "STOPPED", "it has ended", 15)
     assert "exit code 3" in ctr("tasks", "rm", name).stderr
     ctr("containers", "rm", name, check=True)
-    assert not list(pathlib.Path("/sys/fs/cgroup").glob(f"*/proa-engine-test/{name}"))
-    assert not (ctr.directory / "state/proa-engine-test" / name).exists()
+    assert not list(pathlib.Path("/sys/fs/cgroup").glob(f"*/{CGROUP_PARENT}/{name}"))
+    assert not (ctr.directory / "state" / CGROUP_PARENT / name).exists()
 
 
 def test_kill_all(ctrs, container_only):
@@ -117,6 +117,6 @@ def test_a_killed_shim_leaves_nothing(ctrs, container_only):
     assert b"shim" in pathlib.Path(f"/proc/{shim}/cmdline").read_bytes()
     os.kill(shim, 9)
     until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the container is gone", 20)
-    until(lambda: not (ctr.directory / "state/proa-engine-test/crash").exists(), "its state is gone", 20)
+    until(lambda: not (ctr.directory / "state" / CGROUP_PARENT / "crash").exists(), "its state is gone", 20)
     until(lambda: task(ctr, "crash")[0] is None, "the task is gone", 20)
     ctr("containers", "rm", "crash", check=True)

@@ -18,7 +18,16 @@ def runtime_path(kind):
     path = pathlib.Path(os.environ.get(variable) or BUILD / name)
     if not path.exists():
         pytest.skip(f"no {path}: {variable} names another")
-    return path
+    return path if variable in os.environ or kind != "vm" else _with_test_store(path)
+
+
+def _with_test_store(path):
+    """The same, with the tests' own store for its kernel: engines hand no environment on."""
+    wrapper = BUILD / "test-bin" / path.name
+    wrapper.parent.mkdir(exist_ok=True)
+    wrapper.write_text(f'#!/bin/sh\nexport PROA_ROOT="{BUILD}/test-store"\nexec "{path}" "$@"\n')
+    wrapper.chmod(0o755)
+    return wrapper
 
 
 @pytest.fixture(scope="session")
@@ -69,11 +78,8 @@ def container_runtime(oci_dir):
 
 
 @pytest.fixture(scope="session")
-def vm_runtime(request, oci_dir):
-    runtime_path("vm")
-    request.getfixturevalue("kernel")
-    root, run_root = request.getfixturevalue("store")
-    yield from _make_runtime(oci_dir, "vm", {"PROA_ROOT": str(root), "PROA_RUN_ROOT": str(run_root)})
+def vm_runtime(oci_dir, kernel):
+    yield from _make_runtime(oci_dir, "vm")
 
 
 @pytest.fixture(scope="session", params=["container", "vm"])
@@ -154,7 +160,7 @@ def console(oci_dir):
 @pytest.fixture(scope="session")
 def ordinary_user():
     """A user for the time of the tests, with ranges of subordinate ids; its name."""
-    name = "proa-oci-user"
+    name = f"proa-oci-{os.getpid()}"
     if not shutil.which("useradd"):
         pytest.skip("useradd is not installed")
     subprocess.run(["userdel", "-r", name], capture_output=True, check=False)

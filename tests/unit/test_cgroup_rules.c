@@ -135,6 +135,47 @@ static int count_differences(const struct plan_resources *l)
 	return differences;
 }
 
+/* security/device_cgroup.c: an exception that allows must cover the whole access, one that denies
+ * any part of it. */
+static bool v1_allows(const struct cgroup_devices *d, bool allow_all, char type, int64_t major,
+		      int64_t minor, uint8_t access)
+{
+	for (size_t i = 0; i < d->count; i++) {
+		const struct cgroup_device *e = &d->list[i];
+		uint8_t bits = allow_all ? (uint8_t)~e->access & 7 : e->access;
+
+		if (e->type != type || (e->major >= 0 && e->major != major) ||
+		    (e->minor >= 0 && e->minor != minor))
+			continue;
+		if (allow_all ? access & bits : bits && !(access & ~bits))
+			return !allow_all;
+	}
+	return allow_all;
+}
+
+/* As above, for v1; -1 when v1 cannot have such rules. */
+static int count_v1_differences(const struct plan_resources *l)
+{
+	struct cgroup_devices d = { 0 };
+	struct err err = ERR_INIT;
+	bool allow_all = false;
+	int differences = 0;
+
+	if (cgroup_v1_device_form(l, &d, &allow_all, &err) < 0)
+		return -1;
+	for (unsigned i = 0; i < 2 * 4 * 4 * 8; i++) {
+		char type = i & 1 ? 'b' : 'c';
+		int64_t major = (i >> 1) & 3, minor = (i >> 3) & 3;
+		uint8_t access = (uint8_t)(i >> 5);
+
+		if (access && v1_allows(&d, allow_all, type, major, minor, access) !=
+				      is_allowed(l, type, major, minor, access))
+			differences++;
+	}
+	cgroup_devices_done(&d);
+	return differences;
+}
+
 static void test_programs(void)
 {
 	struct plan_device_rule fixed[] = { { false, 'a', -1, -1, 7 },
@@ -143,7 +184,7 @@ static void test_programs(void)
 	struct plan_resources l = { .device_rules = fixed, .device_rule_count = 3 };
 	struct plan_device_rule rules[8];
 	unsigned seed = 1;
-	int wrong = 0;
+	int wrong = 0, v1_wrong = 0, v1_refused = 0;
 
 	ok_int(count_differences(&l), 0, "deny all, allow 1:3, deny to make any");
 	l.device_rules = rules;
@@ -158,8 +199,12 @@ static void test_programs(void)
 				.access = (uint8_t)(rand_r(&seed) % 7 + 1),
 			};
 		wrong += count_differences(&l) != 0;
+		v1_wrong += count_v1_differences(&l) > 0;
+		v1_refused += count_v1_differences(&l) < 0;
 	}
 	ok_int(wrong, 0, "2000 lists of random rules mean what the last match says");
+	ok_int(v1_wrong, 0, "on v1 as well, where they can be had");
+	ok(v1_refused > 100 && v1_refused < 1900, "which is so for some (refused: %d)", v1_refused);
 }
 
 static void test_regular_form(void)
@@ -260,6 +305,20 @@ static void test_properties(void)
 	properties(&(struct plan_resources){ 0 }, true, "");
 }
 
+static void test_has_limits(void)
+{
+	char *unified[] = { (char *)"memory.high=1", NULL }, *none[] = { NULL };
+	struct plan_device_rule rule = { true, 'a', -1, -1, 7 };
+
+	ok(!cgroup_has_limits(&(struct plan_resources){ .unified = none }), "no limits");
+	ok(!cgroup_has_limits(
+		   &(struct plan_resources){ .device_rules = &rule, .device_rule_count = 1 }),
+	   "device rules are none");
+	ok(cgroup_has_limits(&(struct plan_resources){ .unified = unified }), "a unified one");
+	ok(cgroup_has_limits(&(struct plan_resources){ .pids_max = -1 }), "of processes");
+	ok(cgroup_has_limits(&(struct plan_resources){ .block_weight = 10 }), "of block I/O");
+}
+
 static void test_no_helper(void)
 {
 	struct cgroup_systemd s = CGROUP_SYSTEMD_INIT;
@@ -286,6 +345,7 @@ int main(void)
 	test_regular_form();
 	test_units();
 	test_properties();
+	test_has_limits();
 	test_no_helper();
 	return tap_done();
 }
