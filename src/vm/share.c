@@ -8,9 +8,10 @@
  * The sources are opened before the child is made, so that what is missing is an error of run().
  * Each bind is a mount of its own in the guest as well (announce_submounts): inode numbers of
  * different file systems do not collide. Attributes and names are not cached (timeout=0), so both
- * sides see each other's changes at once. File content is read anew at each open (cache=auto), which
- * for the programs of a root would cost more than all they do: with a root it is kept until size or
- * time of modification change (cache=always, which with timeout=0 concerns nothing but content).
+ * sides see each other's changes at once. File content is read anew at each open (cache=auto),
+ * which for the programs of a root would cost more than all they do: with a root it is kept until
+ * size or time of modification change (cache=always, which with timeout=0 concerns nothing but
+ * content).
  */
 #include "vm/share.h"
 
