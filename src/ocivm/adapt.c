@@ -91,13 +91,50 @@ static int check_host_things(const struct plan *p, struct err *err)
 	return 0;
 }
 
-/* ---- mounts -------------------------------------------------------------------------------------
+/* ---- devices and mounts
+ * -------------------------------------------------------------------------------------
  */
 
 static bool is_standard_device(dev_t d)
 {
 	return (major(d) == 1 && minor(d) >= 3 && minor(d) <= 9) ||
 	       (major(d) == 5 && minor(d) <= 2);
+}
+
+/* May it use every device there is (--privileged)? */
+static bool all_devices_allowed(const struct plan_resources *r)
+{
+	const struct plan_device_rule *last =
+		r->device_rule_count ? &r->device_rules[r->device_rule_count - 1] : NULL;
+
+	return last && last->allow && last->type == 'a' && last->access == 7;
+}
+
+/* What is listed are the host's; who may use all of them gets all that the guest's kernel has. */
+static int adapt_devices(struct plan *p, struct err *err)
+{
+	bool all = all_devices_allowed(&p->resources);
+	size_t kept = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < p->device_count; i++) {
+		struct plan_device d = p->devices[i];
+		bool own = d.type == 'p' ||
+			   (d.type == 'c' && is_standard_device(makedev(d.major, d.minor)));
+
+		if (!own && !all && r == 0)
+			r = err_set(err, EOPNOTSUPP,
+				    "device %s: a machine does not have the host's devices; leave "
+				    "it out, or run it as a container",
+				    d.path);
+		if (!own && all)
+			free(d.path);
+		else
+			p->devices[kept++] = d;
+	}
+	p->device_count = kept;
+	p->privileged = all;
+	return r;
 }
 
 static int check_bind(const struct plan_mount *m, struct err *err)
@@ -213,6 +250,8 @@ int adapt_plan(struct plan *p, struct plan_hooks ret_hooks[PLAN_HOOK_POINTS],
 		r = check_host_things(p, err);
 	if (r == 0)
 		r = adapt_process(&p->process, err);
+	if (r == 0)
+		r = adapt_devices(p, err);
 	if (r == 0)
 		r = adapt_mounts(p, warn, data, err);
 	if (r < 0)

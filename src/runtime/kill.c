@@ -22,6 +22,26 @@ static int kill_all(const struct state *s, int signo, struct err *err)
 	return cgroups->kill(s->cgroup, signo, err);
 }
 
+/*
+ * A frozen machine does not answer. What its process is sent waits there, as a container's does,
+ * and is passed on when it goes on; and what is to end it has to thaw it.
+ */
+static int kill_machine(const struct state *s, int process, int signo, struct err *err)
+{
+	const struct cgroup_ops *cgroups = s->cgroup ? cgroup_detect() : NULL;
+	bool frozen = cgroups && cgroups->is_frozen(s->cgroup) > 0;
+	int r = 0;
+
+	if (frozen && signo == SIGKILL)
+		r = cgroups->freeze(s->cgroup, false, err);
+	else if (frozen && signo != SIGSTOP)
+		return sys_pidfd_send_signal(process, signo) < 0
+			       ? err_sys(err, errno, "send signal %d to container \"%s\"", signo,
+					 s->id)
+			       : 0;
+	return r < 0 ? r : machine_kill(s, signo, err);
+}
+
 static int kill_first(const struct state *s, int signo, struct err *err)
 {
 	_cleanup_close_ int fd = state_process(s);
@@ -30,7 +50,7 @@ static int kill_first(const struct state *s, int signo, struct err *err)
 	if (fd < 0)
 		return err_set(err, ESRCH, "container not running: %s", s->id);
 	if (s->vm)
-		return machine_kill(s, signo, err);
+		return kill_machine(s, fd, signo, err);
 	/* its end would leave the others: they are all that can be meant */
 	if (signo == SIGKILL && !s->own_pids && s->cgroup)
 		return kill_all(s, signo, err);

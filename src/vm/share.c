@@ -8,8 +8,10 @@
  * The sources are opened before the child is made, so that what is missing is an error of run().
  * Each bind is a mount of its own in the guest as well (announce_submounts): inode numbers of
  * different file systems do not collide. Attributes and names are not cached (timeout=0), so both
- * sides see each other's changes at once; file content is, and is dropped when the time of
- * modification changes.
+ * sides see each other's changes at once. File content is read anew at each open (cache=auto),
+ * which for the programs of a root would cost more than all they do: with a root it is kept until
+ * size or time of modification change (cache=always, which with timeout=0 concerns nothing but
+ * content).
  */
 #include "vm/share.h"
 
@@ -209,9 +211,9 @@ static int start(struct staging *s, const char *binary, int listening, int stder
 		 struct vm_helper *ret, struct err *err)
 {
 	_cleanup_free_ char *options = str_printf(
-		"source=%s,cache=auto,timeout=0,xattr,announce_submounts,no_posix_lock,no_flock,"
+		"source=%s,cache=%s,timeout=0,xattr,announce_submounts,no_posix_lock,no_flock,"
 		"sandbox=namespace",
-		s->dir);
+		s->dir, s->root >= 0 ? "always" : "auto");
 	_cleanup_free_ char *fd_option = str_printf("--fd=%d", SPAWN_FIRST_FD);
 	char *argv[] = { (char *)(uintptr_t)binary,
 			 fd_option,

@@ -198,6 +198,22 @@ static void test_command(void)
 	ok(qemu_command(&s, &v) == 0 && has_pair(v, "-accel", "kvm"), "KVM");
 	ok(has_pair(v, "-object", "share=on"), "shared memory where a share needs it");
 	ok(!has_pair(v, "-append", "mitigations=off"), "mitigations stay on real hardware");
+	strv_free(TAKE_PTR(v));
+	s.root_disk = s.own_disk = NULL;
+	s.kvm = false;
+	s.parameters = "a.b=c";
+	s.more_args = (char *const[]){ (char *)(uintptr_t) "-more", NULL };
+	ok(qemu_command(&s, &v) == 0 && !has_pair(v, "-blockdev", "node-name"), "no disks");
+	ok(has_pair(v, "-append", " a.b=c"), "more words for the kernel");
+	ok(has_pair(v, "-append", "init_on_alloc=1"),
+	   "emulation with a share: pages are cleared before virtiofsd fills them");
+	ok(!strcmp(v[strv_len(v) - 1], "-more"), "more arguments for QEMU");
+	strv_free(TAKE_PTR(v));
+	s.image = "/image";
+	s.image_read_only = true;
+	ok(qemu_command(&s, &v) == 0 && has_pair(v, "-blockdev", "read-only=on,filename=/image") &&
+		   has_pair(v, "-blockdev", "locking=on"),
+	   "an image as root, locked");
 }
 
 static void test_tail(void)

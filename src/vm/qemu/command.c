@@ -17,6 +17,9 @@
  *   mitigations=off        only in emulation, where there is no speculation to guard against.
  *   init_on_alloc=0        only in emulation: a tenth of the boot's time goes into clearing kernel
  *                          memory that is overwritten next (pages for programs are always cleared).
+ *                          Not with a share: virtiofsd writes a program's pages into the guest's
+ *                          memory behind QEMU's back, which then goes on with the translation of
+ *                          what was in them before. Clearing a page first makes QEMU forget that.
  */
 #include "vm/qemu/qemu.h"
 
@@ -65,7 +68,8 @@ char *qemu_kernel_command_line(const struct qemu_spec *s)
 	if (s->tsc_khz && !s->kvm)
 		str_buf_printf(&b, " tsc_early_khz=%llu", (unsigned long long)s->tsc_khz);
 	if (!s->kvm)
-		str_buf_puts(&b, " mitigations=off init_on_alloc=0 no_timer_check");
+		str_buf_printf(&b, " mitigations=off init_on_alloc=%d no_timer_check",
+			       s->share_fd >= 0);
 	/* last: of two values of one parameter the kernel takes the later */
 	if (!str_empty(s->parameters))
 		str_buf_printf(&b, " %s", s->parameters);
