@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,27 +114,39 @@ static void log_reason(const struct criu_options *o, char *buf, size_t size)
 		snprintf(buf, size, "%.*s (%s)", (int)strcspn(last, "\n"), last, path);
 }
 
-/* Runs criu to its end. */
+static _Noreturn void criu_main(const struct criu_options *o, char *const *argv,
+				const struct cgroup_ops *ops, const char *cgroup)
+{
+	int null = open("/dev/null", O_RDWR);
+
+	if (ops && ops->join(cgroup) < 0)
+		_exit(EXIT_PROA);
+	if (!o->keep_stdio) {
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+	}
+	execvp("criu", argv);
+	_exit(EXIT_NOT_FOUND);
+}
+
+/* Runs criu to its end, in the group @cgroup (NULL: where we are). */
 static int run_criu(const struct criu_options *o, char *const *argv, const char *cgroup,
 		    struct err *err)
 {
 	const struct cgroup_ops *ops = cgroup ? cgroup_detect() : NULL;
+	_cleanup_close_ int group = ops ? ops->open(cgroup) : -EBADF;
+	struct clone_args args = { .exit_signal = SIGCHLD };
 	char reason[400];
 	int status = -1;
-	pid_t pid = fork();
+	pid_t pid;
 
-	if (pid == 0) {
-		int null = open("/dev/null", O_RDWR);
-
-		if (ops && ops->join(cgroup) < 0)
-			_exit(EXIT_PROA);
-		if (!o->keep_stdio) {
-			dup2(null, STDIN_FILENO);
-			dup2(null, STDOUT_FILENO);
-		}
-		execvp("criu", argv);
-		_exit(EXIT_NOT_FOUND);
+	if (group >= 0) {
+		args.flags = CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)group;
 	}
+	pid = sys_clone3(&args);
+	if (pid == 0)
+		criu_main(o, argv, ops, cgroup);
 	if (pid < 0)
 		return err_sys(err, errno, "start criu");
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
