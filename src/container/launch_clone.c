@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include "container/cgroup.h"
 #include "container/cpulist.h"
@@ -58,7 +59,7 @@ static uint64_t clone_flags(const struct plan *p)
 {
 	const uint32_t late =
 		PLAN_NS_CGROUP | PLAN_NS_TIME | (makes_network_late(p) ? PLAN_NS_NET : 0);
-	uint64_t flags = CLONE_NEWNS;
+	uint64_t flags = p->joined & PLAN_NS_MOUNT ? 0 : CLONE_NEWNS;
 
 	for (unsigned i = 0; i < PLAN_NS_COUNT; i++)
 		if (launch_is_new(p, 1u << i) && !(late & (1u << i)))
@@ -199,6 +200,15 @@ static void joins_done(struct joins *j)
 		fd_close(j->fds[i]);
 }
 
+/* In our own mount namespace the root would become the container's, for everybody. */
+static bool is_own_mount_namespace(int fd)
+{
+	struct stat own, given;
+
+	return stat("/proc/self/ns/mnt", &own) < 0 || fstat(fd, &given) < 0 ||
+	       (own.st_ino == given.st_ino && own.st_dev == given.st_dev);
+}
+
 static int joins_open(const struct plan *p, struct joins *j, struct err *err)
 {
 	for (unsigned i = 0; i < PLAN_NS_COUNT; i++) {
@@ -214,6 +224,11 @@ static int joins_open(const struct plan *p, struct joins *j, struct err *err)
 		if (type < 0 || (uint64_t)type != namespaces[i].clone)
 			return err_set(err, EINVAL, "\"%s\" is not a %s namespace",
 				       p->joined_paths[i], namespaces[i].name);
+		if (namespaces[i].clone == CLONE_NEWNS && is_own_mount_namespace(j->fds[i]))
+			return err_set(err, EINVAL,
+				       "\"%s\" is the mount namespace of the host: its root would "
+				       "become the container's",
+				       p->joined_paths[i]);
 	}
 	return 0;
 }

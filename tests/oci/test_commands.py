@@ -7,6 +7,7 @@ import re
 import subprocess
 
 import pytest
+from conftest import TOP
 
 from oci.bundle import refused, wait_for_end
 
@@ -307,3 +308,21 @@ def test_options_may_have_an_equals_sign(box):
             f"--bundle={box.path}", box.id]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "out\n", done
+
+
+def test_completion(container_runtime):
+    script = f"""source {TOP}/docs/man/proa-oci.bash
+        exe={container_runtime.exe}
+        COMP_WORDS=($exe st) COMP_CWORD=1; _proa_oci; echo "${{COMPREPLY[@]}}"
+        COMP_WORDS=($exe --root /x kill --a) COMP_CWORD=4; _proa_oci; echo "${{COMPREPLY[@]}}" """
+    container_runtime.needs("strict-config")
+    out = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=True).stdout
+    assert out == "start state\n--all\n"
+
+
+def test_the_manual_page_names_every_option(container_runtime):
+    container_runtime.needs("strict-config")
+    text = (TOP / "docs/man/proa-oci.8.scd").read_text()
+    for verb in ("create", "run", "exec", "kill", "delete", "ps", "list", "events", "spec"):
+        for option in re.findall(r"--[a-z-]+", container_runtime(verb, "--help").stdout):
+            assert option in text, (verb, option)

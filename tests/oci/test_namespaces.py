@@ -277,3 +277,25 @@ def test_nothing_waits_for_the_namespace_of_a_dead_container(make_box):
     second.namespaces("pid", "mount", network=path)
     second.config.pop("hostname")
     refused(second.create(check=False), path)
+
+
+def test_joined_mount_namespace(box):
+    """The container is placed in it, and not in a copy; its root becomes that namespace's."""
+    box.runtime.needs("strict-config")
+    child = subprocess.Popen(["unshare", "--mount", "sh", "-c", "echo ready; exec sleep 1000"], stdout=subprocess.PIPE)
+    try:
+        assert child.stdout.readline() == b"ready\n"
+        box.namespaces("pid", "uts", mount=f"/proc/{child.pid}/ns/mnt").idle()
+        assert os.readlink(f"/proc/{box.pid}/ns/mnt") == os.readlink(f"/proc/{child.pid}/ns/mnt")
+        assert box.exec("cat", "/etc/hello").stdout == "hello\n"
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+
+
+def test_mount_namespace_of_the_host_is_not_joined(box):
+    """Its root would become the container's, for everybody."""
+    box.runtime.needs("strict-config")
+    box.namespaces("pid", "uts", mount="/proc/self/ns/mnt")
+    refused(box.create(check=False), "mount namespace")
