@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include "container/stage_internal.h"
 #include "util/io.h"
@@ -88,6 +89,29 @@ static int join_root(struct stage *s, struct err *err)
 	return s->plan.process.terminal ? stage_terminal_open(s, err) : 0;
 }
 
+/*
+ * Standard input and output that are the host's /dev/null become the container's: a descriptor of
+ * the host's would be a way to its mounts, and criu could not find it again.
+ */
+static void reopen_null(void)
+{
+	int null = -EBADF;
+
+	for (int fd = 0; fd <= 2; fd++) {
+		struct stat st;
+
+		if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+			continue;
+		if (null < 0)
+			null = open("/dev/null", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+		if (null < 0 || fstat(null, &st) < 0 || !S_ISCHR(st.st_mode) ||
+		    st.st_rdev != makedev(1, 3))
+			break; /* the image has something else there, or nothing */
+		(void)dup2(null, fd);
+	}
+	fd_close(null);
+}
+
 static int set_oom_score(struct stage *s, struct err *err)
 {
 	char text[16];
@@ -152,6 +176,7 @@ static int stage_run(struct stage *s, struct err *err)
 	r = s->mode == STAGE_RUN ? build_root(s, err) : join_root(s, err);
 	if (r == 0)
 		r = stage_user_find(s, err);
+	reopen_null();
 	if (r == 0)
 		r = enter_cwd(s, err);
 	if (r == 0)

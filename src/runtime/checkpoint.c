@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,7 +67,10 @@ static int common_options(const struct criu_options *o, const char *verb, char *
 		r = add(argv, strdup("--file-locks"));
 	if (r == 0)
 		r = add(argv, strdup("--manage-cgroups=ignore"));
-	return r;
+	/* connections stand still meanwhile; by way of the kernel, not of the program iptables */
+	if (r == 0)
+		r = add(argv, strdup("--network-lock"));
+	return r == 0 ? add(argv, strdup("nftables")) : r;
 }
 
 /* External mounts: "mnt[WHERE]:NAME" for a dump, "mnt[NAME]:SOURCE" for a restore. */
@@ -92,7 +96,7 @@ static int external_mounts(const struct plan *p, bool restore, char ***argv)
 	return r;
 }
 
-/* The last line of criu's log that is an error: what it complained of. */
+/* What criu complained of in its log last, but for its own summary. */
 static void log_reason(const struct criu_options *o, char *buf, size_t size)
 {
 	_cleanup_free_ char *path =
@@ -104,32 +108,45 @@ static void log_reason(const struct criu_options *o, char *buf, size_t size)
 	if (!path || io_read_file(AT_FDCWD, path, LOG_MAX, &text, NULL) < 0)
 		return;
 	for (const char *at = text; (at = strstr(at, "Error (")); at++)
-		last = at;
+		if (!strstr(at, "FAILED") || strstr(at, "FAILED") > at + strcspn(at, "\n"))
+			last = at;
 	if (last)
 		snprintf(buf, size, "%.*s (%s)", (int)strcspn(last, "\n"), last, path);
 }
 
-/* Runs criu to its end. */
+static _Noreturn void criu_main(const struct criu_options *o, char *const *argv,
+				const struct cgroup_ops *ops, const char *cgroup)
+{
+	int null = open("/dev/null", O_RDWR);
+
+	if (ops && ops->join(cgroup) < 0)
+		_exit(EXIT_PROA);
+	if (!o->keep_stdio) {
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+	}
+	execvp("criu", argv);
+	_exit(EXIT_NOT_FOUND);
+}
+
+/* Runs criu to its end, in the group @cgroup (NULL: where we are). */
 static int run_criu(const struct criu_options *o, char *const *argv, const char *cgroup,
 		    struct err *err)
 {
 	const struct cgroup_ops *ops = cgroup ? cgroup_detect() : NULL;
+	_cleanup_close_ int group = ops ? ops->open(cgroup) : -EBADF;
+	struct clone_args args = { .exit_signal = SIGCHLD };
 	char reason[400];
 	int status = -1;
-	pid_t pid = fork();
+	pid_t pid;
 
-	if (pid == 0) {
-		int null = open("/dev/null", O_RDWR);
-
-		if (ops && ops->join(cgroup) < 0)
-			_exit(EXIT_PROA);
-		if (!o->keep_stdio) {
-			dup2(null, STDIN_FILENO);
-			dup2(null, STDOUT_FILENO);
-		}
-		execvp("criu", argv);
-		_exit(EXIT_NOT_FOUND);
+	if (group >= 0) {
+		args.flags = CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)group;
 	}
+	pid = sys_clone3(&args);
+	if (pid == 0)
+		criu_main(o, argv, ops, cgroup);
 	if (pid < 0)
 		return err_sys(err, errno, "start criu");
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)

@@ -281,14 +281,11 @@ int state_process(const struct state *s)
 enum state_status state_status_of(const struct state *s)
 {
 	const struct cgroup_ops *cgroups;
-	int fd;
 
 	if (s->pid == 0)
 		return STATE_CREATING;
-	fd = state_process(s);
-	if (fd < 0)
+	if (!proc_is_running(s->pid, s->pid_start))
 		return STATE_STOPPED;
-	close(fd);
 	cgroups = s->cgroup ? cgroup_detect() : NULL;
 	if (cgroups && cgroups->is_frozen(s->cgroup) > 0)
 		return STATE_PAUSED;

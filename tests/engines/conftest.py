@@ -246,7 +246,7 @@ def dockers(engine_dir, containerd, archive, kinds):
         pytest.skip("no runtime is here")
     daemon = Daemon(["dockerd", "--data-root", directory / "data", "--exec-root", directory / "x", "--pidfile",
                      directory / "pid", "-H", f"unix://{directory}/s", "--containerd", containerd / "s",
-                     "--bridge=none", "--iptables=false", "--ip6tables=false", *runtimes], directory / "log",
+                     "--bridge=none", "--ip-forward=false", "--iptables=false", "--ip6tables=false", *runtimes], directory / "log",
                     lambda: _docker_ready(directory))
     try:
         made = {kind: Docker(directory, f"proa-{kind}") for kind in kinds}

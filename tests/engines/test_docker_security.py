@@ -112,7 +112,7 @@ def test_remapped_users(engine_dir, containerd, archive, kinds, container_only, 
     (directory / "cfg").mkdir(parents=True)
     daemon = Daemon(["dockerd", "--data-root", directory / "data", "--exec-root", directory / "x", "--pidfile",
                      directory / "pid", "-H", f"unix://{directory}/s", "--containerd", containerd / "s",
-                     "--containerd-namespace", "remap", "--bridge=none", "--iptables=false", "--ip6tables=false",
+                     "--containerd-namespace", "remap", "--bridge=none", "--ip-forward=false", "--iptables=false", "--ip6tables=false",
                      f"--userns-remap={ordinary_user}", f"--add-runtime=proa-container={kinds[container_only]}"],
                     directory / "log", lambda: _docker_ready(directory))
     try:

@@ -92,6 +92,7 @@ def test_the_same_container_again_and_again(box):
 def test_creating_the_same_id_at_once(make_box):
     """Of those who want one name exactly one gets it."""
     box = make_box().args("sleep", "1000")
+    box.runtime.needs("same-id-at-once")
     box.write()
     with open(os.devnull, "w") as null:
         children = [subprocess.Popen(box.runtime.argv("create", "--bundle", box.path, box.id), stdin=subprocess.DEVNULL,

@@ -149,6 +149,33 @@ def test_time_offsets_without_a_namespace(box):
     refused(box.create(check=False), "time")
 
 
+# ---- interfaces of the host ----------------------------------------------------------------------------
+
+@pytest.fixture
+def dummy():
+    """An interface of the host that a container can be given; its name."""
+    name = f"pd{os.getpid()}"
+    if subprocess.run(["ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}p"], check=False,
+                      capture_output=True).returncode != 0:
+        pytest.skip("no interface can be made here")
+    yield name
+    subprocess.run(["ip", "link", "del", f"{name}p"], check=False, capture_output=True)
+
+
+def test_net_devices(box, dummy):
+    box.runtime.needs("net-devices")
+    subprocess.run(["ip", "addr", "add", "10.99.98.7/24", "dev", dummy], check=True)
+    box.linux["netDevices"] = {dummy: {"name": "given0"}}
+    out = box.out("ls /sys/class/net; ip -o -4 addr show given0")
+    assert {"lo", "given0"} == set(out.splitlines()[:2]) and "10.99.98.7/24" in out
+
+
+def test_net_device_that_is_not_there(box):
+    box.runtime.needs("net-devices")
+    box.linux["netDevices"] = {"absent0": {}}
+    refused(box.create(check=False), "absent0")
+
+
 # ---- users -------------------------------------------------------------------------------------------
 
 MAPPING = [{"containerID": 0, "hostID": 100000, "size": 65536}]

@@ -256,6 +256,19 @@ def test_exec_cpu_affinity(box):
     assert out["Cpus_allowed_list"] == "0"
 
 
+def test_memory_policy(box):
+    box.runtime.needs("memory-policy")
+    box.linux["memoryPolicy"] = {"mode": "MPOL_INTERLEAVE", "nodes": "0"}
+    if "interleave" not in box.out("cat /proc/self/numa_maps || true"):
+        pytest.skip("this kernel has no NUMA")
+
+
+def test_bad_memory_policy(box):
+    box.runtime.needs("memory-policy")
+    box.linux["memoryPolicy"] = {"mode": "MPOL_BOGUS", "nodes": "0"}
+    refused(box.create(check=False), "MPOL_BOGUS")
+
+
 @pytest.mark.parametrize("domain, machine", [("LINUX32", "i686"), ("LINUX", "x86_64")])
 def test_personality(box, domain, machine):
     box.runtime.needs("personality")

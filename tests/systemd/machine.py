@@ -19,10 +19,11 @@ import shutil
 import subprocess
 
 FORMAT = "3"  # counts what root_disk() does differently
-PACKAGES = "systemd,systemd-sysv,dbus,libpam-systemd,dbus-user-session,busybox-static,procps,libjansson4,libseccomp2,criu"
+PACKAGES = "systemd,systemd-sysv,dbus,libpam-systemd,dbus-user-session,busybox-static,procps,libjansson4,libseccomp2,criu,iproute2"
 MODULES = ("virtio_mmio", "virtio_blk", "crc32c_generic", "ext4", "overlay",
            # what criu asks for
-           "unix_diag", "tcp_diag", "udp_diag", "netlink_diag", "af_packet_diag", "tun", "veth", "nf_tables")
+           "unix_diag", "tcp_diag", "udp_diag", "netlink_diag", "af_packet_diag", "tun", "veth", "nf_tables",
+           "nf_conntrack_netlink")
 # What takes long in emulation and is not needed, or needs devices that are not there.
 MASKED = ("systemd-udevd.service", "systemd-udev-trigger.service", "systemd-udevd-control.socket",
           "systemd-udevd-kernel.socket", "systemd-timesyncd.service", "systemd-random-seed.service",

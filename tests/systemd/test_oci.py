@@ -16,7 +16,8 @@ from test_systemd import start, step  # noqa: E402,F401 (a fixture)
 CONFIG = {
     "ociVersion": "1.2.0", "root": {"path": "rootfs"}, "hostname": "box",
     "process": {"args": ["/bin/sh", "-c", "COMMAND"], "cwd": "/", "user": {"uid": 0, "gid": 0},
-                "env": ["PATH=/bin"], "noNewPrivileges": True},
+                "env": ["PATH=/bin"], "noNewPrivileges": True,
+                "capabilities": {name: ["CAP_MKNOD"] for name in ("bounding", "effective", "permitted")}},
     "mounts": [
         {"destination": "/proc", "type": "proc", "source": "proc"},
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
@@ -35,7 +36,7 @@ oci="/proa/proa-oci --root /tmp/oci"
 box() {
     mkdir -p /tmp/$1
     [ -e /tmp/$1/rootfs ] || ln -s /tmp/box/rootfs /tmp/$1/rootfs
-    sed -e "s|COMMAND|$2|" -e "s|PATH\"|$3\"|" -e "s|\"resources\": {}|\"resources\": $4|" /proa/config.json >/tmp/$1/config.json
+    sed -e "s#COMMAND#$2#" -e "s|PATH\"|$3\"|" -e "s|\"resources\": {}|\"resources\": $4|" /proa/config.json >/tmp/$1/config.json
 }
 until_line() { for i in $(seq 200); do grep -q "$2" $1 && return; sleep 0.1; done; echo "no $2 in $1"; cat $1; }
 """
@@ -48,10 +49,9 @@ STEPS = [(name, PRELUDE + commands) for name, commands in [
         ls -d /sys/fs/cgroup/proa-test/l 2>&1 || true
     """),
     ("devices", r"""
-        box d 'mknod /dev/mine b 254 0; cat /dev/mine; mknod /dev/z c 1 5; head -c 3 /dev/zero | busybox wc -c; head -c 1 /dev/kmsg' /proa-test/d '{"devices": [{"allow": false, "access": "rwm"}]}'
-        ln -s busybox /tmp/box/rootfs/bin/busybox-wc 2>/dev/null
+        box d 'mknod /dev/mine b 254 0; cat /dev/mine; mknod /dev/z c 1 5; head -c 3 /dev/zero | busybox wc -c' /proa-test/d '{"devices": [{"allow": false, "access": "rwm"}]}'
         $oci run -b /tmp/d d; echo "code $?"
-        box d2 'mknod /dev/mine b 254 0; head -c 1 /dev/mine >/dev/null; echo "allowed $?"' /proa-test/d2 '{"devices": [{"allow": false, "access": "rwm"}, {"allow": true, "type": "b", "major": 254, "access": "rm"}]}'
+        box d2 'mknod /dev/mine b 254 0; head -c 1 /dev/mine >/dev/null; echo allowed $?' /proa-test/d2 '{"devices": [{"allow": false, "access": "rwm"}, {"allow": true, "type": "b", "major": 254, "access": "rm"}]}'
         $oci run -b /tmp/d2 d2; echo "code $?"
     """),
     ("life", r"""
@@ -117,7 +117,12 @@ EOF
         setpriv --reuid 1000 --regid 1000 --clear-groups sh /tmp/as-user
         cat >/tmp/as-user2 <<'EOF'
 cd /home/user/u
-/proa/proa-oci --systemd-cgroup run u3; echo "scope $?"
+sed -i 's|"id -u; .*", *$|"id -u; sleep 100"|; s|id -u; cat[^"]*|id -u; sleep 100|' config.json
+/proa/proa-oci --systemd-cgroup run -d u3 >u3.out 2>&1 </dev/null; echo "scope $?"; cat u3.out
+pid=$(/proa/proa-oci state u3 | sed -n 's/.*"pid": \([0-9]*\),/\1/p')
+group=$(sed s/0::// /proc/$pid/cgroup); echo "in $group"; cat /sys/fs/cgroup$group/memory.max
+/proa/proa-oci exec u3 /bin/busybox id -u
+/proa/proa-oci --systemd-cgroup delete -f u3; echo "delete $?"
 EOF
         cat >/tmp/as-user3 <<'EOF'
 export XDG_RUNTIME_DIR=/run/user/1000 HOME=/home/user
@@ -204,7 +209,7 @@ def test_rootless(result):
     out = step(result, "rootless")
     assert "0\n" in out and "plain 0" in out
     assert "limit without a cgroup refused" in out
-    assert "\n67108864\n" in out and "scope 0" in out
+    assert "scope 0" in out and "proa-u2.scope\n67108864\n0\ndelete 0\n" in out, out
 
 
 def test_checkpoint_and_restore(result):
