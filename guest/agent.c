@@ -223,6 +223,28 @@ static int on_exec(struct agent *a, struct agent_session *s, const struct frame 
 	return 0;
 }
 
+/* Other limits for the first process: answered at once, and the session is over. */
+static int on_update(struct agent *a, struct agent_session *s)
+{
+	struct err err = ERR_INIT;
+	struct plan limits = { 0 };
+	int r;
+
+	if (s->id == SESSION_FIRST)
+		return -EBADMSG;
+	r = plan_decode((const uint8_t *)s->plan.data, s->plan.len, &limits, &err);
+	if (r == 0 && !a->inst.pid)
+		r = err_set(&err, ESRCH, "the machine's command is not running");
+	if (r == 0 && !a->backend->update)
+		r = err_set(&err, EOPNOTSUPP, "limits cannot be changed here");
+	if (r == 0)
+		r = a->backend->update(&a->plan, &a->inst, &limits.resources, &err);
+	link_send_exited(&a->link, s->id, r < 0 ? err.exit_code : 0, r < 0 ? &err : NULL);
+	plan_done(&limits);
+	session_free(s);
+	return 0;
+}
+
 static int on_input(struct agent_session *s, const struct frame *f)
 {
 	if (s->input_end || s->input.len - s->input_taken + f->length > STREAM_WINDOW)
@@ -317,7 +339,7 @@ static int on_frame(struct link *l, const struct frame *f)
 		return -EBADMSG;
 	if (f->type == FRAME_PLAN)
 		return on_plan(a, s, f);
-	if (!s && f->type == FRAME_EXEC) {
+	if (!s && (f->type == FRAME_EXEC || f->type == FRAME_UPDATE)) {
 		struct err err = ERR_INIT;
 
 		err_set(&err, EAGAIN, "too many commands run in this machine at once (%u)",
@@ -328,6 +350,8 @@ static int on_frame(struct link *l, const struct frame *f)
 	/* a session that ended while this frame was under way */
 	if (!s || (s->closed && f->type != FRAME_CREDIT))
 		return 0;
+	if (!s->started && f->type == FRAME_UPDATE)
+		return on_update(a, s);
 	if (!s->started && (f->type == FRAME_RUN || f->type == FRAME_EXEC))
 		return f->type == FRAME_RUN ? on_run(a, s, f) : on_exec(a, s, f);
 	switch (f->type) {

@@ -39,6 +39,7 @@ static const struct {
 	[FRAME_ERROUT] = { GUEST, 1, FRAME_MAX },
 	[FRAME_EXITED] = { GUEST, sizeof(struct frame_exited),
 			   sizeof(struct frame_exited) + ERR_MSG_MAX - 1 },
+	[FRAME_UPDATE] = { ASKERS, 0, 0 },
 	[FRAME_KILL] = { CLIENT, sizeof(struct frame_signal), sizeof(struct frame_signal) },
 };
 

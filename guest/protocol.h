@@ -61,7 +61,11 @@ enum frame_type {
 
 	/* client to owner only, answered by FRAME_EXITED: a signal to session 0 */
 	FRAME_KILL = 15, /* struct frame_signal */
-	FRAME_TYPE_LAST = FRAME_KILL,
+
+	/* host to guest, client to owner, answered by FRAME_EXITED: a plan was sent whose limits
+	 * are to be those of the first process from now on */
+	FRAME_UPDATE = 16,
+	FRAME_TYPE_LAST = FRAME_UPDATE,
 };
 
 struct frame_hello {

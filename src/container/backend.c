@@ -506,11 +506,23 @@ static int container_cleanup(const struct instance *inst, struct err *err)
 	return cgroups ? cgroups->remove(cgroup_path_or_default(NULL, inst->id, buf), err) : 0;
 }
 
+static int container_update(const struct plan *plan, const struct instance *inst,
+			    const struct plan_resources *limits, struct err *err)
+{
+	const struct cgroup_ops *cgroups = cgroup_detect();
+	char buf[CGROUP_DEFAULT_MAX];
+
+	if (!cgroups)
+		return err_set(err, EOPNOTSUPP, "limits need cgroups, and none are mounted");
+	return cgroups->update(cgroup_path_or_default(plan->cgroup, inst->id, buf), limits, err);
+}
+
 const struct backend_ops container_backend = {
 	.name = "container",
 	.check = container_check,
 	.run = container_run,
 	.exec = container_exec,
 	.kill = container_kill,
+	.update = container_update,
 	.cleanup = container_cleanup,
 };

@@ -68,10 +68,19 @@ static int check_namespaces(const struct plan *p, struct err *err)
 	return 0;
 }
 
+int adapt_update(const struct plan_resources *r, struct err *err)
+{
+	if (r->throttle_count || r->block_weight_count)
+		return refuse(err, "blockIO limits of a device",
+			      "a machine does not have the host's devices");
+	if (r->rdma_count || r->net_priority_count)
+		return refuse(err, "limits of RDMA devices and priorities of interfaces",
+			      "a machine does not have the host's devices");
+	return 0;
+}
+
 static int check_host_things(const struct plan *p, struct err *err)
 {
-	const struct plan_resources *r = &p->resources;
-
 	if (!str_empty(p->root.label))
 		return refuse(
 			err, "mountLabel",
@@ -82,13 +91,7 @@ static int check_host_things(const struct plan *p, struct err *err)
 			      "an interface of the host cannot be moved into a machine");
 	if (p->rdt.set)
 		return refuse(err, "linux.intelRdt", "a machine has no cache allocation");
-	if (r->throttle_count || r->block_weight_count)
-		return refuse(err, "blockIO limits of a device",
-			      "a machine does not have the host's devices");
-	if (r->rdma_count || r->net_priority_count)
-		return refuse(err, "limits of RDMA devices and priorities of interfaces",
-			      "a machine does not have the host's devices");
-	return 0;
+	return adapt_update(&p->resources, err);
 }
 
 /* ---- devices and mounts

@@ -58,6 +58,11 @@ int main(int argc, char **argv)
 		inst.id = argv[3];
 		return kill_main(&inst, argv[4]);
 	}
+	if (argc == 4 && !strcmp(argv[1], "update")) {
+		inst.run_dir = inst.dir = argv[2];
+		inst.id = argv[3];
+		return update_main(&inst);
+	}
 	if (argc != 6)
 		return usage();
 	/* before anything else: a signal that comes while the machine is made is the command's */

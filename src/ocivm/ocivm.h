@@ -8,6 +8,7 @@
  *
  *     proa-oci-machine PRESERVED STATE_DIR ID PID PIDSTART     a start, or an exec
  *     proa-oci-machine kill STATE_DIR ID SIGNO                 a signal to the first process
+ *     proa-oci-machine update STATE_DIR ID                     its limits: a plan on standard input
  *
  * A start stays as the machine's owner (owner.c): it boots the machine, and the command's input and
  * output pass through it (relay.c). An exec stands for one process in it (exec.c) and reaches the
@@ -32,6 +33,7 @@ struct start;
 int owner_main(struct start *s, const struct instance *inst);
 int exec_main(struct start *s, const struct instance *inst);
 int kill_main(const struct instance *inst, const char *signo);
+int update_main(const struct instance *inst);
 
 /* In STATE_DIR: the owner's pid and start time, for a kill that the owner does not answer. */
 #define OWNER_NAME "owner"
@@ -46,6 +48,8 @@ int kill_main(const struct instance *inst, const char *signo);
  */
 int adapt_plan(struct plan *p, struct plan_hooks ret_hooks[PLAN_HOOK_POINTS],
 	       void (*warn)(void *data, const struct err *warning), void *data, struct err *err);
+/* What cannot be had of limits, at the start or later. */
+int adapt_update(const struct plan_resources *r, struct err *err);
 /* What cannot be had of a process, its first one or an exec's. */
 int adapt_process(const struct plan_process *p, struct err *err);
 

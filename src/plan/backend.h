@@ -15,6 +15,7 @@ struct err;
 struct loop;
 struct plan;
 struct plan_process;
+struct plan_resources;
 
 enum stream {
 	STREAM_STDIN = 0,
@@ -100,6 +101,10 @@ struct backend_ops {
 
 	/* Sends a signal to the first process of a running instance, from any process. */
 	int (*kill)(const struct instance *inst, int signo, struct err *err);
+
+	/* Other limits for a running instance, by who owns it. NULL: it is not asked for this. */
+	int (*update)(const struct plan *plan, const struct instance *inst,
+		      const struct plan_resources *limits, struct err *err);
 
 	/*
 	 * Removes everything of an instance that is not a file in its two directories (cgroups,

@@ -6,11 +6,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include "container/cgroup.h"
 #include "container/launch.h"
+#include "plan/plan.h"
 #include "runtime/state.h"
 #include "util/err.h"
 #include "util/io.h"
@@ -123,22 +125,23 @@ int machine_launch(const struct launch_spec *spec, const struct state *s, struct
 	return 0;
 }
 
-int machine_kill(const struct state *s, int signo, struct err *err)
+/* Runs the helper for a question: what it complains of is the error. @input: its standard input, or
+ * -1. */
+static int ask_helper(char *const argv[], int input, struct err *err)
 {
-	_cleanup_free_ char *helper = NULL, *dir = state_dir(s), *number = str_printf("%d", signo);
 	char line[ERR_MSG_MAX] = "";
-	int ends[2], status = -1, r = self_find_helper(HELPER, &helper, err);
+	int ends[2], status = -1;
 	ssize_t n;
 	pid_t pid;
 
-	if (r < 0)
-		return r;
-	if (!dir || !number || pipe2(ends, O_CLOEXEC) < 0)
-		return err_sys(err, errno ? errno : ENOMEM, "reach the machine");
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(err, errno, "reach the machine");
 	pid = fork();
 	if (pid == 0) {
+		if (input >= 0)
+			dup2(input, STDIN_FILENO);
 		dup2(ends[1], STDERR_FILENO);
-		execl(helper, helper, "kill", dir, s->id, number, (char *)NULL);
+		execv(argv[0], argv);
 		_exit(EXIT_NOT_FOUND);
 	}
 	close(ends[1]);
@@ -150,4 +153,45 @@ int machine_kill(const struct state *s, int signo, struct err *err)
 		return 0;
 	line[n > 0 ? strcspn(line, "\n") : 0] = 0;
 	return err_set(err, EIO, "%s", line[0] ? line : "the machine could not be reached");
+}
+
+int machine_kill(const struct state *s, int signo, struct err *err)
+{
+	_cleanup_free_ char *helper = NULL, *dir = state_dir(s), *number = str_printf("%d", signo);
+	int r = self_find_helper(HELPER, &helper, err);
+
+	if (r < 0)
+		return r;
+	if (!dir || !number)
+		return err_set(err, ENOMEM, "out of memory");
+	return ask_helper(
+		(char *const[]){ helper, (char *)(uintptr_t) "kill", dir, s->id, number, NULL }, -1,
+		err);
+}
+
+int machine_update(const struct state *s, const struct plan_resources *limits, struct err *err)
+{
+	_cleanup_free_ char *helper = NULL, *dir = state_dir(s);
+	_cleanup_free_ uint8_t *bytes = NULL;
+	_cleanup_close_ int input = sys_memfd_create("limits", MFD_CLOEXEC);
+	/* only the limits count, but a plan without an ID and a command is none */
+	char *const args[] = { s->id, NULL };
+	struct plan plan = { .id = s->id,
+			     .process = { .args = (char **)(uintptr_t)args,
+					  .cwd = (char *)(uintptr_t) "/" },
+			     .resources = *limits };
+	size_t n;
+	int r = self_find_helper(HELPER, &helper, err);
+
+	if (r < 0)
+		return r;
+	r = dir ? plan_encode(&plan, &bytes, &n) : -ENOMEM;
+	if (r == 0 && input < 0)
+		r = -errno;
+	if (r == 0)
+		r = io_write_full(input, bytes, n);
+	if (r < 0 || lseek(input, 0, SEEK_SET) < 0)
+		return err_sys(err, r < 0 ? -r : errno, "write the limits");
+	return ask_helper((char *const[]){ helper, (char *)(uintptr_t) "update", dir, s->id, NULL },
+			  input, err);
 }

@@ -10,6 +10,7 @@
 struct err;
 struct launch;
 struct launch_spec;
+struct plan_resources;
 struct state;
 
 /* As launch_start(): the machine's process, or with spec->exec a process that stands for one in it.
@@ -18,5 +19,7 @@ int machine_launch(const struct launch_spec *spec, const struct state *s, struct
 		   struct err *err);
 /* Sends a signal to the first process in the machine. */
 int machine_kill(const struct state *s, int signo, struct err *err);
+/* Other limits for it, in its guest. */
+int machine_update(const struct state *s, const struct plan_resources *limits, struct err *err);
 
 #endif

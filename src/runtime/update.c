@@ -9,6 +9,7 @@
 #include "container/cgroup.h"
 #include "runtime/config.h"
 #include "runtime/create.h"
+#include "runtime/machine.h"
 #include "runtime/runtime.h"
 #include "runtime/state.h"
 #include "util/err.h"
@@ -117,13 +118,11 @@ static int update(const struct runtime *rt, const char *id, const struct update_
 			"container's resctrl class");
 	if (state_status_of(&s) == STATE_STOPPED)
 		return err_set(err, ESRCH, "container not running: %s", id);
-	if (s.vm)
-		return err_set(
-			err, EOPNOTSUPP,
-			"update: the limits of a machine are set in its guest when it starts");
 	r = o->file ? from_file(o->file, &limits, err) : from_options(o, &limits, err);
 	if (r < 0)
 		return r;
+	if (s.vm)
+		return machine_update(&s, &limits, err);
 	cgroups = s.cgroup ? cgroup_detect() : NULL;
 	if (!cgroups)
 		return err_set(err, EOPNOTSUPP, "container \"%s\" has no cgroup, which limits need",

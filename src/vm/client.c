@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An exec is a session of its own on a connection of its own (switch.c is the other end). A signal
- * is one frame and its answer, waited for without a loop.
+ * An exec is a session of its own on a connection of its own (switch.c is the other end). A signal,
+ * or new limits, are a question and its answer, waited for without a loop.
  */
 #include "vm/client.h"
 
@@ -91,15 +91,10 @@ int vm_client_exec(struct loop *loop, const struct instance *inst, const struct 
 	return 0;
 }
 
-int vm_client_kill(const struct instance *inst, int signo, int patience_ms, struct err *err)
+/* Sends frames and waits for the one that answers them. -EPIPE: the owner ended instead. */
+static int ask(const struct instance *inst, const void *bytes, size_t n, int patience_ms,
+	       struct err *err)
 {
-	struct {
-		struct frame_header h;
-		struct frame_signal f;
-	} __attribute__((packed)) ask = {
-		.h = { .length = sizeof(struct frame_signal), .type = FRAME_KILL },
-		.f = { .signo = signo },
-	};
 	_cleanup_close_ int fd = connect_owner(inst, err);
 	_cleanup_free_ struct frame_reader *reader = calloc(1, sizeof(*reader));
 	struct err why = ERR_INIT;
@@ -110,18 +105,21 @@ int vm_client_kill(const struct instance *inst, int signo, int patience_ms, stru
 		return fd;
 	if (!reader)
 		return err_set(err, ENOMEM, "out of memory");
-	if (send(fd, &ask, sizeof(ask), MSG_NOSIGNAL) != sizeof(ask))
-		return err_sys(err, errno, "send a signal to the machine");
+	for (size_t done = 0; done < n;) {
+		ssize_t sent = send(fd, (const char *)bytes + done, n - done, MSG_NOSIGNAL);
+
+		if (sent < 0)
+			return err_sys(err, errno, "talk to the machine's owner");
+		done += (size_t)sent;
+	}
 	while (r == 0) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
 
 		if (poll(&p, 1, patience_ms) <= 0)
 			return err_set(err, ETIMEDOUT, "the machine's owner does not answer");
 		r = frame_reader_fill(reader, fd);
-		/* SIGKILL may end the owner's machine before it answers */
 		if (r <= 0)
-			return signo == SIGKILL ? 0
-						: err_set(err, EPIPE, "the machine's owner ended");
+			return err_set(err, EPIPE, "the machine's owner ended");
 		r = frame_reader_next(reader, &f);
 	}
 	if (r < 0 || frame_check(&f, FROM_GUEST) < 0 || f.type != FRAME_EXITED ||
@@ -132,4 +130,43 @@ int vm_client_kill(const struct instance *inst, int signo, int patience_ms, stru
 		return -why.errnum;
 	}
 	return 0;
+}
+
+int vm_client_kill(const struct instance *inst, int signo, int patience_ms, struct err *err)
+{
+	struct {
+		struct frame_header h;
+		struct frame_signal f;
+	} __attribute__((packed)) frame = {
+		.h = { .length = sizeof(struct frame_signal), .type = FRAME_KILL },
+		.f = { .signo = signo },
+	};
+	struct err own = ERR_INIT;
+	int r = ask(inst, &frame, sizeof(frame), patience_ms, &own);
+
+	/* SIGKILL may end the owner's machine before it answers */
+	if (r == -EPIPE && signo == SIGKILL)
+		return 0;
+	if (r < 0 && err)
+		*err = own;
+	return r;
+}
+
+int vm_client_update(const struct instance *inst, const void *plan, size_t n, struct err *err)
+{
+	struct frame_header h = { .type = FRAME_PLAN };
+	struct str_buf b = { 0 };
+	int r;
+
+	for (size_t at = 0; at < n; at += h.length) {
+		h.length = (uint32_t)MIN(n - at, (size_t)FRAME_MAX);
+		str_buf_add(&b, &h, sizeof(h));
+		str_buf_add(&b, (const char *)plan + at, h.length);
+	}
+	h = (struct frame_header){ .type = FRAME_UPDATE };
+	str_buf_add(&b, &h, sizeof(h));
+	r = b.failed ? err_set(err, ENOMEM, "out of memory")
+		     : ask(inst, b.data, b.len, VM_CLIENT_PATIENCE_MS, err);
+	str_buf_done(&b);
+	return r;
 }

@@ -17,5 +17,7 @@ int vm_client_exec(struct loop *loop, const struct instance *inst, const struct 
 /* @patience_ms: how long the owner may take to answer. */
 int vm_client_kill(const struct instance *inst, int signo, int patience_ms, struct err *err);
 #define VM_CLIENT_PATIENCE_MS 5000
+/* Other limits for the first process: those of an encoded plan. */
+int vm_client_update(const struct instance *inst, const void *plan, size_t n, struct err *err);
 
 #endif

@@ -105,6 +105,12 @@ static int check_order(struct client *c, const struct frame *f)
 		c->exec_sent = true;
 		return 0;
 	}
+	if (f->type == FRAME_UPDATE) {
+		if (c->exec_sent || !c->plan_bytes)
+			return -EBADMSG;
+		c->exec_sent = true;
+		return 0;
+	}
 	return c->exec_sent ? 0 : -EBADMSG;
 }
 

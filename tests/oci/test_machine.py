@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import time
 
@@ -33,16 +34,16 @@ def volumes(oci_dir):
     return top
 
 
-def by_annotation(vm_runtime, root):
-    """proa-oci, told by the bundle that it is a machine."""
-    runtime = Runtime(runtime_path("container"), "vm", root)
-    runtime.env = vm_runtime.env
+def by_annotation(vm_runtime, store):
+    """proa-oci, told by the bundle that it is a machine, with the kernels of @store."""
+    runtime = Runtime(runtime_path("container"), "vm", vm_runtime.root)
+    runtime.env.update(PROA_ROOT=str(store))
     return runtime
 
 
 @pytest.fixture(scope="module")
-def machine(vm_runtime, template, oci_dir, kernel_image, volumes):
-    one = Bundle(by_annotation(vm_runtime, vm_runtime.root), template, oci_dir)
+def machine(vm_runtime, template, oci_dir, kernel_image, volumes, store):
+    one = Bundle(by_annotation(vm_runtime, store[0]), template, oci_dir)
     one.config["annotations"] = {"run.oci.handler": "vm"}
     one.config["vm"] = {"kernel": {"path": str(kernel_image), "parameters": ["proa.test=yes", "quiet"]},
                         "hwConfig": {"memory": 768 << 20}}
@@ -186,7 +187,7 @@ def test_terminal(make_vm, console):
     one.create("--console-socket", sock.path)
     sock.accept()
     one.start()
-    sock.expect("33 99")
+    sock.expect("33 99\r\n")
     sock.send("typed\n")
     sock.expect("typed\r\ntyped\r\n")
     sock.send("\x04")
@@ -226,7 +227,6 @@ def test_a_state_directory_with_a_long_path(vm_runtime, template, oci_dir):
     root = oci_dir / ("a" * 60) / ("b" * 60)
     root.mkdir(parents=True)
     runtime = Runtime(vm_runtime.exe, "vm", root)
-    runtime.env = vm_runtime.env
     one = Bundle(runtime, template, oci_dir)
     try:
         one.idle()
@@ -270,9 +270,6 @@ REFUSED = {
                  ["/dev/x", "host's devices"]),
     "the host's network": (lambda b: b.namespaces("pid", "ipc", "uts", "mount"), ["--network host"]),
     "the host's pids": (lambda b: b.namespaces("network", "ipc", "uts", "mount"), ["--pid host"]),
-    "the seccomp listener": (lambda b: b.linux.update(seccomp={
-        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/x",
-        "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}]}), ["seccomp", "machine"]),
     "an AppArmor profile": (lambda b: b.process.update(apparmorProfile="x"), ["AppArmor", "machine"]),
     "a user namespace": (lambda b: (b.linux["namespaces"].append({"type": "user"}), b.linux.update(
         uidMappings=[{"containerID": 0, "hostID": 100000, "size": 65536}],
@@ -292,10 +289,24 @@ def test_refused(make_vm, what):
     assert one.status == "gone"
 
 
-def test_no_kernel(make_vm, tmp_path):
+def test_a_seccomp_listener_is_refused(make_vm, oci_dir):
+    path = oci_dir / "listener"
     one = make_vm()
-    done = one.create(check=False, env=dict(one.runtime.env, PROA_ROOT=str(tmp_path)))
-    refused(done, "proa kernel pull")
+    one.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": str(path),
+                            "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_NOTIFY"}]}
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        refused(one.create(check=False), "seccomp", "out of the machine")
+
+
+def test_no_kernel(vm_runtime, template, oci_dir, tmp_path):
+    one = Bundle(by_annotation(vm_runtime, tmp_path), template, oci_dir)
+    one.config["annotations"] = {"run.oci.handler": "vm"}
+    try:
+        refused(one.create(check=False), "proa kernel pull")
+    finally:
+        one.end()
 
 
 def test_descriptors_do_not_reach_into_it(make_vm):
