@@ -2,10 +2,10 @@
 /*
  * From a plan to a running stage.
  *
- * The hot path in system calls: socketpair, clone3 with the namespaces; then, in the child, its own
- * move into its cgroups (v1) or none at all (v2, CLONE_INTO_CGROUP) and the network namespace,
- * while the parent makes the memfd of the stage (create, copy, seal) and hands it over; a few dup2
- * and execveat (launch_clone.c). The plan follows over the socket.
+ * The hot path in system calls: memfd of the stage (create, copy, seal), socketpair, clone3 with
+ * all namespaces at once, the child's own move into its cgroups (v1) or none at all (v2,
+ * CLONE_INTO_CGROUP), a few dup2 and execveat (launch_clone.c). The plan follows over the socket.
+ * Letting the child make its network namespace while we copy was tried: it gained nothing.
  */
 #include "container/launch_internal.h"
 
@@ -62,18 +62,6 @@ static int stage_memfd(const char *path, struct err *err)
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
 		return err_sys(err, errno, "seal the copy of %s", path);
 	return TAKE_FD(fd);
-}
-
-/* The child makes namespaces while we copy. */
-static int send_stage(const struct launch_spec *spec, int sync, struct err *err)
-{
-	_cleanup_close_ int stage = stage_memfd(spec->stage, err);
-	int r = stage < 0 ? stage : io_send_fd(sync, "", 1, stage);
-
-	/* EPIPE: the child has ended already; its report, if any, says more */
-	return stage >= 0 && r < 0 && r != -EPIPE ? err_sys(err, -r, "hand the stage over")
-	       : r == -EPIPE			  ? 0
-						  : r;
 }
 
 int launch_send(int sock, const void *bytes, size_t n)
@@ -181,19 +169,19 @@ static int send_sources(int sync, const struct root_sources *s, struct err *err)
 
 int launch_start(const struct launch_spec *spec, struct launch *ret, struct err *err)
 {
-	_cleanup_close_ int ours = -EBADF, theirs = -EBADF;
+	_cleanup_close_ int stage = stage_memfd(spec->stage, err), ours = -EBADF, theirs = -EBADF;
 	struct root_sources sources = ROOT_SOURCES_INIT;
 	struct launch l = { .pidfd = -EBADF };
 	int pair[2], r;
 
+	if (stage < 0)
+		return stage;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(err, errno, "make a socket pair");
 	ours = pair[0];
 	theirs = pair[1];
-	r = launch_clone(spec, theirs, &l, err);
+	r = launch_clone(spec, stage, theirs, &l, err);
 	theirs = fd_close(theirs);
-	if (r == 0)
-		r = send_stage(spec, ours, err);
 	if (r == 0)
 		r = launch_map_ids(spec, l.pid, err);
 	if (r == 0)

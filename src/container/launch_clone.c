@@ -43,22 +43,10 @@ static const struct {
 	{ CLONE_NEWTIME, "time" }, { CLONE_NEWNS, "mount" },
 };
 
-/*
- * A new network namespace is most of what clone3 takes (0.5 ms). The child makes it itself, while
- * the parent copies the stage and writes its state. Not when the parent is to put interfaces into
- * it, and not below a user namespace, for the sake of a short story about rights.
- */
-static bool makes_network_late(const struct plan *p)
-{
-	return launch_is_new(p, PLAN_NS_NET) && !(p->namespaces & PLAN_NS_USER) &&
-	       !p->net_device_count;
-}
-
 /* What clone3 makes. The stage makes cgroup and time namespaces itself (stage.c says why). */
 static uint64_t clone_flags(const struct plan *p)
 {
-	const uint32_t late =
-		PLAN_NS_CGROUP | PLAN_NS_TIME | (makes_network_late(p) ? PLAN_NS_NET : 0);
+	const uint32_t late = PLAN_NS_CGROUP | PLAN_NS_TIME;
 	uint64_t flags = p->joined & PLAN_NS_MOUNT ? 0 : CLONE_NEWNS;
 
 	for (unsigned i = 0; i < PLAN_NS_COUNT; i++)
@@ -118,14 +106,13 @@ static int place_fds(const struct launch_spec *spec, int *stage, int sync)
 }
 
 /* In the child. @number: spec->preserve_fds as text. */
-static _Noreturn void child_main(const struct launch_spec *spec, const cpu_set_t *cpus, int sync,
-				 char *number)
+static _Noreturn void child_main(const struct launch_spec *spec, const cpu_set_t *cpus, int stage,
+				 int sync, char *number)
 {
 	char *const argv[] = { (char *)(uintptr_t)STAGE_NAME, number, NULL };
 	static char *const envp[] = { NULL };
 	struct stage_report r = { .type = STAGE_REPORT_FAILED };
-	int e, stage = -EBADF;
-	char byte;
+	int e;
 
 	/* /proc/PID of a process that cannot be dumped is root's, who must then map its ids */
 	if (!spec->rootless)
@@ -146,13 +133,6 @@ static _Noreturn void child_main(const struct launch_spec *spec, const cpu_set_t
 		err_sys(&r.err, errno, "enter the container");
 		goto fail;
 	}
-	if (!spec->exec && makes_network_late(spec->plan) && sys_unshare(CLONE_NEWNET) < 0) {
-		err_sys(&r.err, errno, "make a network namespace");
-		goto fail;
-	}
-	/* the parent has copied it meanwhile */
-	if (io_recv_fd(sync, &byte, 1, &stage) != 1 || stage < 0)
-		_exit(EXIT_PROA);
 	e = become_mapped_root(spec, sync);
 	if (e < 0) {
 		err_sys(&r.err, -e, "become root of the user namespace");
@@ -276,7 +256,7 @@ struct join_result {
 };
 
 static _Noreturn void join_main(const struct launch_spec *spec, const struct joins *j,
-				struct clone_args *args, const cpu_set_t *cpus, int sync,
+				struct clone_args *args, const cpu_set_t *cpus, int stage, int sync,
 				char *number, int result_fd)
 {
 	struct join_result result = { .failed_ns = spec->exec ? exec_enter(spec)
@@ -287,7 +267,7 @@ static _Noreturn void join_main(const struct launch_spec *spec, const struct joi
 		args->exit_signal = 0; /* CLONE_PARENT: that of the go-between */
 		result.pid = sys_clone3(args);
 		if (result.pid == 0)
-			child_main(spec, cpus, sync, number);
+			child_main(spec, cpus, stage, sync, number);
 	}
 	result.errnum = errno;
 	(void)!write(result_fd, &result, sizeof(result));
@@ -295,8 +275,8 @@ static _Noreturn void join_main(const struct launch_spec *spec, const struct joi
 }
 
 static int clone_by_join(const struct launch_spec *spec, struct clone_args *args,
-			 const cpu_set_t *cpus, int sync, char *number, struct launch *ret,
-			 struct err *err)
+			 const cpu_set_t *cpus, int stage, int sync, char *number,
+			 struct launch *ret, struct err *err)
 {
 	_cleanup_(joins_done) struct joins j = { .fds = { -1, -1, -1, -1, -1, -1, -1, -1 } };
 	_cleanup_close_ int in = -EBADF, out = -EBADF;
@@ -314,7 +294,7 @@ static int clone_by_join(const struct launch_spec *spec, struct clone_args *args
 	args->pidfd = 0;
 	pid = fork();
 	if (pid == 0)
-		join_main(spec, &j, args, cpus, sync, number, out);
+		join_main(spec, &j, args, cpus, stage, sync, number, out);
 	if (pid < 0)
 		return err_sys(err, errno, "start a process");
 	out = fd_close(out);
@@ -341,8 +321,8 @@ static int clone_by_join(const struct launch_spec *spec, struct clone_args *args
 /* ---- both ----------------------------------------------------------------------------------- */
 
 static int clone_directly(const struct launch_spec *spec, struct clone_args *args,
-			  const cpu_set_t *cpus, int sync, char *number, struct launch *ret,
-			  struct err *err)
+			  const cpu_set_t *cpus, int stage, int sync, char *number,
+			  struct launch *ret, struct err *err)
 {
 	_cleanup_close_ int own_pid_ns = -EBADF;
 	int pidfd = -EBADF, pid, errnum, r = 0;
@@ -355,7 +335,7 @@ static int clone_directly(const struct launch_spec *spec, struct clone_args *arg
 	pid = sys_clone3(args);
 	errnum = errno;
 	if (pid == 0)
-		child_main(spec, cpus, sync, number);
+		child_main(spec, cpus, stage, sync, number);
 	/* from here on there is a child to end and to wait for, whatever fails */
 	if (pid > 0) {
 		ret->pid = pid;
@@ -376,7 +356,8 @@ static bool needs_go_between(const struct launch_spec *spec)
 	return spec->plan->joined != 0;
 }
 
-int launch_clone(const struct launch_spec *spec, int sync, struct launch *ret, struct err *err)
+int launch_clone(const struct launch_spec *spec, int stage, int sync, struct launch *ret,
+		 struct err *err)
 {
 	const struct plan_process *what = spec->exec ? spec->exec : &spec->plan->process;
 	_cleanup_close_ int cgroup = spec->cgroups ? spec->cgroups->open(spec->cgroup) : -EBADF;
@@ -395,5 +376,5 @@ int launch_clone(const struct launch_spec *spec, int sync, struct launch *ret, s
 	}
 	snprintf(number, sizeof(number), "%u", spec->preserve_fds);
 	return (needs_go_between(spec) ? clone_by_join : clone_directly)(
-		spec, &args, what->cpus_initial ? &cpus : NULL, sync, number, ret, err);
+		spec, &args, what->cpus_initial ? &cpus : NULL, stage, sync, number, ret, err);
 }

@@ -8,10 +8,11 @@
 
 /*
  * launch_clone.c: the child, in its namespaces and cgroup, on its way to become the stage.
- * @sync: the child's end of the stream, on which it waits for the stage's memfd first of all. Once
- * ret->pid is set there is a child to end and to wait for, also on failure.
+ * @stage: the sealed memfd; @sync: the child's end of the stream. Once ret->pid is set there is a
+ * child to end and to wait for, also on failure.
  */
-int launch_clone(const struct launch_spec *spec, int sync, struct launch *ret, struct err *err);
+int launch_clone(const struct launch_spec *spec, int stage, int sync, struct launch *ret,
+		 struct err *err);
 
 /* launch_idmap.c: maps the ids of the child's new user namespace, if it has one. */
 int launch_map_ids(const struct launch_spec *spec, pid_t pid, struct err *err);
