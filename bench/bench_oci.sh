@@ -31,6 +31,7 @@ time_of() {
 	[[ $* != *ours* ]] || exit 1
 	return 1
 }
+gcc -O2 -o "$work/pair" "$(dirname "$0")/pair.c" || exit 1
 
 # make_bundle DIRECTORY COMMAND…: a bundle of busybox, without resources: what every contender can do
 make_bundle() {
@@ -61,18 +62,30 @@ make_bundle() {
 make_bundle "$work/true" /bin/true
 make_bundle "$work/sleep" /bin/sleep 1000000
 
-ours() { "$oci" --root "$work/ours" "$@"; }
-ours_bare() { "$oci" --root "$work/ours-bare" --cgroup-manager=disabled "$@"; }
-runc_() { runc --root "$work/runc" "$@"; }
-crun_() { crun --root "$work/crun" --cgroup-manager=cgroupfs "$@"; }
-crun_bare() { crun --root "$work/crun-bare" --cgroup-manager=disabled "$@"; }
+# words_of TOOL: sets words to what a call of it begins with
+words_of() {
+	case $1 in
+	ours) words=("$oci" --root "$work/ours") ;;
+	ours_bare) words=("$oci" --root "$work/ours-bare" --cgroup-manager=disabled) ;;
+	runc) words=(runc --root "$work/runc") ;;
+	crun) words=(crun --root "$work/crun" --cgroup-manager=cgroupfs) ;;
+	crun_bare) words=(crun --root "$work/crun-bare" --cgroup-manager=disabled) ;;
+	esac
+}
+call() { # call TOOL ARGUMENT…
+	local words
+	words_of "$1"
+	shift
+	"${words[@]}" "$@"
+}
 
 # Which of them work here, with cgroups and without.
 with=() without=()
-for tool in ours runc_ crun_ ours_bare crun_bare; do
-	case $tool in runc_ | crun_*) command -v "${tool%%_*}" >/dev/null || { echo "${tool%%_*}: not here, not measured"; continue; } ;; esac
-	if ! "$tool" run -b "$work/true" probe >/dev/null 2>"$work/stderr" </dev/null; then
-		echo "${tool/ours/"$oci"}: does not run here, not measured: $(tail -n 1 "$work/stderr")"
+for tool in ours runc crun ours_bare crun_bare; do
+	words_of "$tool"
+	command -v "${words[0]}" >/dev/null || { echo "${words[0]}: not here, not measured"; continue; }
+	if ! call "$tool" run -b "$work/true" probe >/dev/null 2>"$work/stderr" </dev/null; then
+		echo "$tool: does not run here, not measured: $(tail -n 1 "$work/stderr")"
 		[ "$tool" != ours ] || exit 1
 		continue
 	fi
@@ -87,71 +100,77 @@ label() {
 no_cgroups() { case $1 in *_bare) echo ", no cgroups" ;; esac }
 
 # ---- run, exec and the whole life, by turns ------------------------------------------------------------
+run_words=() exec_words=() life_words=()
 for tool in "${with[@]}" "${without[@]}"; do
-	"$tool" create -b "$work/sleep" "target-$tool" </dev/null >/dev/null 2>&1 && "$tool" start "target-$tool"
-	at_end "$tool delete --force target-$tool >/dev/null 2>&1"
-	eval "run_start_$tool() { $tool run -b '$work/true' start-$tool; }"
-	eval "run_exec_$tool() { $tool exec target-$tool /bin/true; }"
-	eval "run_life_$tool() { $tool create -b '$work/sleep' life-$tool && $tool start life-$tool && $tool kill life-$tool KILL && $tool delete --force life-$tool; }"
+	call "$tool" create -b "$work/sleep" "target-$tool" </dev/null >/dev/null 2>&1 && call "$tool" start "target-$tool"
+	at_end "call $tool delete --force target-$tool >/dev/null 2>&1"
+	words_of "$tool"
+	run_words+=("${words[@]}" run -b "$work/true" "start-$tool" ::)
+	exec_words+=("${words[@]}" exec "target-$tool" /bin/true ::)
+	life_words+=("${words[@]}" create -b "$work/sleep" "life-$tool" :+ "${words[@]}" start "life-$tool" :+
+		"${words[@]}" kill "life-$tool" KILL :+ "${words[@]}" delete --force "life-$tool" ::)
 done
-run_start_unshare() { unshare -fpmuin --mount-proc true; }
-run_start_true() { /bin/true; }
+# The floor: the same namespaces and no more, and a program alone.
+run_words+=(unshare -fpmuin --mount-proc true :: /bin/true)
 
-for verb in start exec life; do
-	contenders=()
-	for tool in "${with[@]}" "${without[@]}"; do contenders+=("${verb}_$tool"); done
-	[ "$verb" != start ] || contenders+=(start_unshare start_true)
-	race "$rounds" "${contenders[@]}"
-done
+# pair_up VERB NAME…: medians of the contenders in VERB_words, which have these names
+pair_up() {
+	local verb=$1 tool median
+	local -n all=${1}_words
+	shift
+	[ "${all[-1]}" != :: ] || unset 'all[-1]'
+	"$work/pair" "$rounds" "${all[@]}" >"$work/medians" || exit 1
+	for tool in "$@"; do
+		read -r median
+		[ "$median" = failed ] || echo "$median" >"$work/${verb}_$tool.median"
+	done <"$work/medians"
+}
+pair_up run "${with[@]}" "${without[@]}" unshare true
+pair_up exec "${with[@]}" "${without[@]}"
+pair_up life "${with[@]}" "${without[@]}"
 
 echo "OCI runtime $(basename "$oci"), median of $rounds rounds"
-show() { # show WHAT VERB MINE TARGET PEER…
-	local what=$1 verb=$2 mine=$3 target=$4 peer
-	shift 4
-	[ -s "$work/${verb}_$mine.median" ] || return 0
-	for peer in "$@"; do
-		[ -s "$work/${verb}_$peer.median" ] || continue
-		line "  $what" "$(median_of "${verb}_$mine")" "$target" "$(label "$peer")$(no_cgroups "$peer")" "$(median_of "${verb}_$peer")"
-	done
+show() { # show WHAT VERB MINE PEER TARGET
+	if [ ! -s "$work/$2_$3.median" ] || [ ! -s "$work/$2_$4.median" ]; then return; fi
+	line "  $1" "$(median_of "$2_$3")" "$5" "$(label "$4")$(no_cgroups "$4")" "$(median_of "$2_$4")"
 }
-show "run true" start ours "-" runc_ crun_
-show "run true, no cgroups" start ours_bare "-" crun_bare
-show "run true" start ours "-" unshare true
-show "exec true" exec ours "-" runc_ crun_
-show "exec true, no cgroups" exec ours_bare "-" crun_bare
-show "create to delete" life ours "-" runc_ crun_
-show "create to delete, no cgroups" life ours_bare "-" crun_bare
+show "run true" run ours runc 0.25
+show "run true" run ours crun 0.50
+show "run true, no cgroups" run ours_bare crun_bare 0.50
+show "run true, no cgroups" run ours_bare unshare 2
+show "run true" run ours unshare 2
+show "exec true" exec ours runc 0.25
+show "exec true" exec ours crun 0.50
+show "exec true, no cgroups" exec ours_bare crun_bare 0.50
+show "create, start, kill, delete" life ours runc 0.25
+show "create, start, kill, delete" life ours crun 0.50
+show "the same, no cgroups" life ours_bare crun_bare 0.50
 
 # ---- peak memory of the runtime's own processes ----------------------------------------------------------
-exe_of() { case $1 in ours*) echo "$oci" ;; *) echo "${1%%_*}" ;; esac }
-options_of() {
-	case $1 in
-	ours) echo "--root $work/ours" ;;
-	ours_bare) echo "--root $work/ours-bare --cgroup-manager=disabled" ;;
-	runc_) echo "--root $work/runc" ;;
-	crun_) echo "--root $work/crun --cgroup-manager=cgroupfs" ;;
-	crun_bare) echo "--root $work/crun-bare --cgroup-manager=disabled" ;;
-	esac
-}
 peak() { # peak TOOL ARGUMENT…: kB
-	local tool=$1
+	local words
+	words_of "$1"
 	shift
-	# shellcheck disable=SC2046
-	{ /usr/bin/time -f %M "$(exe_of "$tool")" $(options_of "$tool") "$@" >/dev/null </dev/null; } 2>&1 | tail -n 1
+	{ /usr/bin/time -f %M "${words[@]}" "$@" >/dev/null </dev/null; } 2>&1 | tail -n 1
 }
-echo "peak memory of the largest process"
+echo "peak memory of the largest process (target of ours: 1536 kB)"
 for tool in "${with[@]}" "${without[@]}"; do
 	printf '  %-32s run %7s kB   exec %7s kB\n' "$(label "$tool")$(no_cgroups "$tool")" \
 		"$(peak "$tool" run -b "$work/true" "start-$tool")" "$(peak "$tool" exec "target-$tool" /bin/true)"
 done
 
 # ---- many containers ----------------------------------------------------------------------------------------
+delete_many() {
+	local words
+	words_of "$1"
+	"${words[@]}" list -q | grep '^many' | xargs -r -n 1 -P 4 "${words[@]}" delete --force
+}
 # one_more TOOL ID: creates and starts a container that stays
-one_more() { "$1" create -b "$work/sleep" "$2" && "$1" start "$2"; }
+one_more() { call "$1" create -b "$work/sleep" "$2" && call "$1" start "$2"; }
 echo "one more container (create and start) when there are already …"
 for tool in "${with[@]}"; do
 	made=0 sample=20
-	at_end "$tool list -q 2>/dev/null | grep '^many' | xargs -r -n 1 -P 4 $(exe_of "$tool") $(options_of "$tool") delete --force"
+	at_end "delete_many $tool 2>/dev/null"
 	for count in "${many[@]}"; do
 		while [ "$made" -lt "$count" ]; do
 			made=$((made + 1))
@@ -162,7 +181,7 @@ for tool in "${with[@]}"; do
 			time_of one_more "$tool" "many-$count-$i" && echo "$took" >>"$work/more.times"
 		done
 		median "$work/more.times" >"$work/more_${tool}_$count.median"
-		time_of "$tool" list -q && listed=$took
+		time_of call "$tool" list -q && listed=$took
 		printf '  %-10s %5s: %10s each   list %s\n' "$(label "$tool")" "$count" \
 			"$(ms "$(median_of "more_${tool}_$count")")" "$(ms "$listed")"
 	done
@@ -170,8 +189,7 @@ for tool in "${with[@]}"; do
 	printf '  %-10s with %s it takes %s of what it takes with %s\n' "$(label "$tool")" "$last" \
 		"$(ratio "$(median_of "more_${tool}_$last")" "$(median_of "more_${tool}_$first")")" "$first"
 	t=$EPOCHREALTIME
-	# shellcheck disable=SC2046
-	"$tool" list -q | grep '^many' | xargs -r -n 1 -P 4 "$(exe_of "$tool")" $(options_of "$tool") delete --force
+	delete_many "$tool"
 	printf '  %-10s deleting them: %s each\n' "$(label "$tool")" \
 		"$(ms $((($(date +%s%N) - ${t/./} * 1000) / (made + sample * ${#many[@]}))))"
 done
