@@ -22,7 +22,7 @@ struct launch_helpers {
 struct launch_spec {
 	const struct plan *plan;	      /* the container's */
 	const struct plan_process *exec;      /* a further process in it; NULL: its first one */
-	const char *stage;		      /* path of proa-init */
+	const char *stage;		      /* path of proa-stage or proa-init */
 	const char *cgroup;		      /* path of the cgroup */
 	const struct cgroup_ops *cgroups;     /* NULL: none is joined */
 	int target_pidfd;		      /* exec: the container's first process; else -1 */

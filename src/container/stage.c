@@ -130,8 +130,7 @@ static int set_oom_score(struct stage *s, struct err *err)
  */
 static int become_command(struct stage *s, struct err *err)
 {
-	/* the parent's death must end the container also after the user changed, which clears this
-	 */
+	/* after the user changed, which clears this, the parent's death must still end it */
 	bool tied = s->mode == STAGE_RUN && !s->plan.process.init && !(s->flags & STAGE_DETACHED);
 	int r = stage_user_become(s, err);
 

@@ -2,8 +2,9 @@
 /*
  * The stage: the small static program that becomes the container's process.
  *
- * launch.c clones a child in new namespaces, and the child executes proa-init from a sealed memfd
- * as "proa-stage". The stage reads the plan from its parent, builds the root, gives up what the
+ * launch.c clones a child in new namespaces, and the child executes the stage from a sealed memfd:
+ * proa-stage for proa-oci, and proa-init, which is the same and the guest's process 1 besides, for
+ * proa. The stage reads the plan from its parent, builds the root, gives up what the
  * plan says it must, and executes the user's command. Why a program of its own and not just a
  * forked child: /proc/self/exe of what the image's code can reach is then the sealed memfd, never
  * proa on the host's disk (CVE-2019-5736); nothing of the parent's memory comes along; and a memory

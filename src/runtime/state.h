@@ -3,9 +3,10 @@
  * What is kept of a container between two invocations: a directory ROOT/ID with
  *
  *     state        a line of JSON: what `state` tells, and where its processes and cgroup are;
- *                  behind it the plan it was made of, as bytes (plan/wire.c), for exec. Its
- * creation by rename is what makes the container exist start        the socket on which the process
- * waits; there as long as it was not started
+ *                  behind it the plan it was made of, as bytes (plan/wire.c), for exec. It comes
+ *                  by rename, and makes the container exist
+ *
+ *     start        the socket on which the process waits; there until it was started
  *
  * The directory's creation reserves the ID. Who changes something holds a lock on it (flock, so
  * that it ends with its holder). Nothing here outlives a reboot, so nothing is synced.
