@@ -2,9 +2,7 @@
 /*
  * The relay: between a process of a backend and our own standard input and output.
  *
- * It is the process_events of both `run` and `exec`. Output that standard output does not take now
- * is kept, and acknowledged to the backend only when it is written, so that a slow reader slows the
- * process down and costs no memory. Input is read only while the process has room.
+ * It is the process_events of both `run` and `exec`; relay/sink.h and relay/input.h move the bytes.
  */
 #ifndef PROA_ENGINE_RELAY_H
 #define PROA_ENGINE_RELAY_H
@@ -12,33 +10,21 @@
 #include <stdbool.h>
 #include <termios.h>
 #include "plan/backend.h"
+#include "relay/input.h"
+#include "relay/sink.h"
 #include "util/err.h"
 #include "util/loop.h"
 
 struct log_file;
-
-struct relay_sink {
-	struct loop_watch watch;
-	struct relay *relay;
-	enum stream stream;
-	int fd;
-	char *pending; /* STREAM_WINDOW and what one event may add */
-	size_t at, len;
-	bool regular; /* a file: a write never has to wait */
-	bool broken;  /* nobody reads any more: output is thrown away */
-};
 
 struct relay {
 	struct loop *loop;
 	struct process *process; /* set by the owner after run()/exec() */
 	struct process_events events;
 	struct relay_sink sinks[2];
-	struct loop_watch input, signals;
-	bool input_regular, input_ended, terminal;
-	char input_buf[16384]; /* read, and not yet taken by the process: input_len bytes at
-				  input_at */
-	size_t input_at, input_len;
-	bool raw;
+	struct relay_input input;
+	struct loop_watch signals;
+	bool terminal, raw;
 	struct termios saved;
 	struct log_file *log;
 	unsigned interrupts;

@@ -19,9 +19,10 @@ ALLOWED = {
     "container": {"plan", "util"},
     "vm": {"plan", "util", "guest"},
     "guest": {"container", "plan", "util"},
-    "ocivm": {"vm", "container", "plan", "oci", "util", "guest"},
+    "relay": {"plan", "util"},
+    "ocivm": {"relay", "vm", "container", "plan", "oci", "util", "guest"},
     "runtime": {"container", "plan", "util"},
-    "engine": {"container", "vm", "image", "store", "plan", "oci", "util"},
+    "engine": {"relay", "container", "vm", "image", "store", "plan", "oci", "util"},
     "cli": {"engine", "vm", "image", "store", "plan", "oci", "util"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
