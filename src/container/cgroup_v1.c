@@ -70,7 +70,8 @@ static void root_of(const char *controller, char buf[64])
 /* A new cpuset group is empty and takes no process until it has CPUs and memory nodes. */
 static int inherit_cpuset(const char *parent, const char *group)
 {
-	static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
+	/* the CPUs last: who has them has both, wherever a creation broke off */
+	static const char *const files[] = { "cpuset.mems", "cpuset.cpus" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		char path[CGROUP_DIR_MAX], text[4096];
@@ -103,20 +104,6 @@ static int inherit_from_parent(const char *group)
 	return inherit_cpuset(parent, group);
 }
 
-/* Is the leaf, just made, usable as it is? One read of it says so. */
-static int prepare_cpuset(const char *group)
-{
-	char path[CGROUP_DIR_MAX], text[8];
-	int r;
-
-	if (!cgroup_join_path(path, group, "cpuset.cpus", NULL))
-		return -ENAMETOOLONG;
-	r = cgroup_read(AT_FDCWD, path, text, sizeof(text));
-	if (r < 0 || (text[0] && text[0] != '\n'))
-		return r;
-	return inherit_from_parent(group);
-}
-
 /* Makes all groups above @group that are missing. -ENOENT: there is no such hierarchy. */
 static int make_parents(const char *controller, const char *group)
 {
@@ -144,6 +131,24 @@ static int make_parents(const char *controller, const char *group)
 			return r;
 	}
 	return 0;
+}
+
+/*
+ * Is the leaf, just made, usable as it is? One read of it says so. If not, neither may those above
+ * it be: a creation of theirs broke off.
+ */
+static int prepare_cpuset(const char *group)
+{
+	char path[CGROUP_DIR_MAX], text[8];
+	int r;
+
+	if (!cgroup_join_path(path, group, "cpuset.cpus", NULL))
+		return -ENAMETOOLONG;
+	r = cgroup_read(AT_FDCWD, path, text, sizeof(text));
+	if (r < 0 || (text[0] && text[0] != '\n'))
+		return r;
+	r = make_parents("cpuset", group);
+	return r < 0 ? r : inherit_from_parent(group);
 }
 
 static int take_over(const char *controller, const char *dir, const char *path, struct err *err)

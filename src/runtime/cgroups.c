@@ -103,8 +103,8 @@ static int delegate(const struct cgroup_ops *ops, const char *path, const struct
 	return uid == UINT32_MAX || gid == UINT32_MAX ? 0 : ops->delegate(path, uid, gid, err);
 }
 
-int cgroups_make(const struct runtime *rt, struct config *c, struct cgroup_choice *ret,
-		 struct err *err)
+int cgroups_make(const struct runtime *rt, const struct state *s, struct config *c,
+		 struct cgroup_choice *ret, struct err *err)
 {
 	const struct cgroup_ops *ops = cgroup_detect();
 	_cleanup_free_ char *path = NULL;
@@ -125,7 +125,9 @@ int cgroups_make(const struct runtime *rt, struct config *c, struct cgroup_choic
 			&c->plan,
 			"this user may not make one (delegate one, or use --systemd-cgroup)", err);
 	cgroups_limits(&c->plan, &limits);
-	r = ops->create(path, &limits, err);
+	r = state_note_cgroup(s, path, err);
+	if (r == 0)
+		r = ops->create(path, &limits, err);
 	if (r == 0)
 		r = delegate(ops, path, &c->plan, err);
 	if (r < 0)

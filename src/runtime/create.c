@@ -2,10 +2,10 @@
 /*
  * From a bundle to a process that waits for its start, and back if anything fails.
  *
- * Order: the ID's directory is the reservation; the cgroup and the filter are made; the stage is
- * cloned; and before it gets its plan, its pid is on disk. So at any instant after a kill -9 the
- * state names a process that is dead (it is tied to us until it is ready), or one that waits, and
- * `delete` removes what is left.
+ * Order: the ID's directory is the reservation; the cgroup's path is noted there and the cgroup
+ * made; the stage is cloned; and before it gets its plan, its pid is on disk. So at any instant
+ * after a kill -9 the state names a process that is dead (it is tied to us until it is ready), or
+ * one that waits, and `delete` removes what is left.
  */
 #include "runtime/create.h"
 
@@ -280,7 +280,7 @@ static int reserve(struct making *m, const char *id, struct err *err)
 	m->reserved = true;
 	r = seccomp_prepare(m->rt, &c->config, err);
 	if (r == 0)
-		r = cgroups_make(m->rt, &c->config, &m->cgroup, err);
+		r = cgroups_make(m->rt, &c->state, &c->config, &m->cgroup, err);
 	c->state.cgroup = TAKE_PTR(m->cgroup.path);
 	c->state.scope = TAKE_PTR(m->cgroup.scope);
 	m->cgroup.path = c->state.cgroup;

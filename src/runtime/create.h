@@ -60,14 +60,14 @@ void created_done(struct created *c);
 			"Keep the session keyring of the caller"                                       \
 	}
 
-/* cgroups.c: where its cgroup is and who makes it. */
+/* cgroups.c: where its cgroup is and who makes it. Its path is noted in @s before it is there. */
 struct cgroup_choice {
 	const struct cgroup_ops *ops; /* NULL: none */
 	char *path, *scope;
 	struct cgroup_systemd systemd; /* the helper that holds the scope */
 };
-int cgroups_make(const struct runtime *rt, struct config *c, struct cgroup_choice *ret,
-		 struct err *err);
+int cgroups_make(const struct runtime *rt, const struct state *s, struct config *c,
+		 struct cgroup_choice *ret, struct err *err);
 /*
  * The limits that are this host's to keep, borrowed from the plan: those of a machine are its
  * guest's, and the group here only holds it.

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +82,13 @@ int state_reserve(const struct runtime *rt, const char *id, int *ret_dir, struct
 		return r;
 	}
 	*ret_dir = TAKE_FD(fd);
+	return 0;
+}
+
+int state_note_cgroup(const struct state *s, const char *path, struct err *err)
+{
+	if (symlinkat(path, s->dir_fd, STATE_CGROUP) < 0)
+		return err_sys(err, errno, "note the cgroup of \"%s\"", s->id);
 	return 0;
 }
 
@@ -205,6 +213,19 @@ static void read_member(struct json_read *r, const char *key, struct state *s)
 		json_read_skip(r);
 }
 
+/* What a creation that broke off left: an empty cgroup, if it came that far. */
+static int read_cgroup(struct state *s, struct err *err)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlinkat(s->dir_fd, STATE_CGROUP, path, sizeof(path));
+
+	s->own_pids = true; /* none of its processes lives on */
+	if (n < 0 || n == (ssize_t)sizeof(path))
+		return 0;
+	s->cgroup = strndup(path, (size_t)n);
+	return s->cgroup ? 0 : err_set(err, ENOMEM, "out of memory");
+}
+
 static int read_state(struct state *s, struct err *err)
 {
 	struct json_read r;
@@ -213,7 +234,7 @@ static int read_state(struct state *s, struct err *err)
 	int e = io_read_file(s->dir_fd, STATE_NAME, STATE_MAX, &s->text, &n);
 
 	if (e == -ENOENT)
-		return 0; /* STATE_CREATING */
+		return read_cgroup(s, err); /* STATE_CREATING */
 	if (e < 0)
 		return err_sys(err, -e, "read the state of \"%s\"", s->id);
 	end = memchr(s->text, '\n', n);

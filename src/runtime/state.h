@@ -6,6 +6,8 @@
  *                  behind it the plan it was made of, as bytes (plan/wire.c), for exec. It comes
  *                  by rename, and makes the container exist
  *
+ *     cgroup       a symbolic link with the path of its cgroup: for what is left when its creation
+ *                  breaks off before there is a state
  *     start        the socket on which the process waits; there until it was started
  *
  * The directory's creation reserves the ID. Who changes something holds a lock on it (flock, so
@@ -23,8 +25,9 @@ struct plan;
 struct runtime;
 struct json_write;
 
-#define STATE_NAME  "state"
-#define STATE_START "start"
+#define STATE_NAME   "state"
+#define STATE_CGROUP "cgroup"
+#define STATE_START  "start"
 
 enum state_status {
 	STATE_CREATING =
@@ -63,6 +66,8 @@ const char *state_status_name(enum state_status status);
 
 /* Reserves @id: makes and locks its directory. -EEXIST when it is taken. */
 int state_reserve(const struct runtime *rt, const char *id, int *ret_dir, struct err *err);
+/* Before the cgroup at @path is made. */
+int state_note_cgroup(const struct state *s, const char *path, struct err *err);
 /* Writes state and plan. */
 int state_save(const struct state *s, const struct plan *plan, struct err *err);
 
