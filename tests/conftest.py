@@ -224,12 +224,18 @@ def store(tmp_path_factory):
     """A store in the build directory. Kernels stay from run to run (they are downloaded), nothing else."""
     root = BUILD / "test-store"
     root.mkdir(exist_ok=True)
+    lock = open(root / "lock", "w", encoding="ascii")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pytest.exit(f"other tests are running on {BUILD}; their store is there", returncode=4)
     for name in ("images", "layers", "erofs", "containers", "tmp", "seccomp"):
         shutil.rmtree(root / name, ignore_errors=True)
-    # not under pytest's own directory: a Unix socket's path must be short
-    run_root = _fresh(pathlib.Path(os.environ.get("PROA_TEST_RUN", "/run/proa-test")))
+    # not under pytest's own directory: a Unix socket's path must be short; and nobody else's
+    run_root = _fresh(pathlib.Path(os.environ.get("PROA_TEST_RUN", f"/run/proa-{os.getpid()}")))
     yield root, run_root
     shutil.rmtree(run_root, ignore_errors=True)
+    lock.close()
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,16 @@ static int compare(const void *a, const void *b)
 	return strcmp(((const struct row *)a)->id, ((const struct row *)b)->id);
 }
 
-static int read_rows(const struct runtime *rt, struct rows *rows, struct err *err)
+/* A container is its directory: for its ID alone nothing in it is looked at. */
+static int add_id(struct rows *rows, const char *id)
+{
+	if (mem_grow(&rows->list, rows->count, sizeof(*rows->list)) < 0)
+		return -ENOMEM;
+	rows->list[rows->count] = (struct row){ .id = strdup(id) };
+	return rows->list[rows->count++].id ? 0 : -ENOMEM;
+}
+
+static int read_rows(const struct runtime *rt, bool ids_only, struct rows *rows, struct err *err)
 {
 	DIR *d = opendir(rt->root);
 	struct dirent *e;
@@ -93,8 +102,12 @@ static int read_rows(const struct runtime *rt, struct rows *rows, struct err *er
 		_cleanup_(state_done) struct state s = STATE_INIT;
 		struct err one = ERR_INIT;
 
-		if (e->d_name[0] == '.')
+		if (e->d_name[0] == '.' || (e->d_type != DT_DIR && e->d_type != DT_UNKNOWN))
 			continue;
+		if (ids_only) {
+			r = add_id(rows, e->d_name);
+			continue;
+		}
 		/* gone meanwhile, or not one of ours: the others are shown all the same */
 		if (state_open(rt, e->d_name, false, &s, &one) < 0) {
 			if (one.errnum != ENOENT)
@@ -179,7 +192,7 @@ int verb_list(struct runtime *rt, int argc, char **argv)
 		err_set(&err, EINVAL, "--format takes table or json, not \"%s\"", format);
 		return runtime_fail(rt, &err);
 	}
-	if (read_rows(rt, &rows, &err) < 0)
+	if (read_rows(rt, quiet, &rows, &err) < 0)
 		return runtime_fail(rt, &err);
 	if (quiet)
 		for (size_t i = 0; i < rows.count; i++)
