@@ -1,4 +1,6 @@
-/* Runs commands by turns, round after round, and prints each one's median wall time.
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Runs commands by turns, round after round, and prints each one's median wall time.
  *
  * A shell forks itself before it executes a program, and takes half a millisecond for that: as much
  * as matters where a container starts in three. Here a program is started with posix_spawn, which
@@ -8,8 +10,6 @@
  *
  * `::` stands between contenders; `:+` between the commands of one contender that are timed
  * together. Prints a line per contender: nanoseconds, or "failed" (and on stderr, what).
- *
- * SPDX-License-Identifier: Apache-2.0
  */
 #define _GNU_SOURCE
 #include <errno.h>

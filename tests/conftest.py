@@ -224,7 +224,7 @@ def store(tmp_path_factory):
     """A store in the build directory. Kernels stay from run to run (they are downloaded), nothing else."""
     root = BUILD / "test-store"
     root.mkdir(exist_ok=True)
-    lock = open(root / "lock", "w", encoding="ascii")
+    lock = open(BUILD / "test-lock", "w", encoding="ascii")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
