@@ -3,7 +3,7 @@ _proa_oci() {
 	local exe=${COMP_WORDS[0]} current=${COMP_WORDS[COMP_CWORD]} verb="" i
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		--root | --log | --log-format | --rootless | --cgroup-manager) i=$((i + 1)) ;;
+		--root | --log | --log-format | --rootless | --cgroup-manager | --criu) i=$((i + 1)) ;;
 		-*) ;;
 		*) verb=${COMP_WORDS[i]} && break ;;
 		esac

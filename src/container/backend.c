@@ -407,11 +407,6 @@ static int process_start(struct container_process *p, struct launch_spec *spec,
 
 /* ---- backend_ops ---------------------------------------------------------------------------- */
 
-static bool wants_limits(const struct plan_resources *r)
-{
-	return cgroup_has_limits(r);
-}
-
 static int container_check(const struct plan *plan, struct err *err)
 {
 	if (geteuid() != 0)
@@ -422,7 +417,7 @@ static int container_check(const struct plan *plan, struct err *err)
 			err, EOPNOTSUPP,
 			"--userns auto with --network host: a user namespace cannot mount the "
 			"/sys of the host's network; use --network none");
-	if (wants_limits(&plan->resources) && !cgroup_detect())
+	if (cgroup_has_limits(&plan->resources) && !cgroup_detect())
 		return err_set(
 			err, EOPNOTSUPP,
 			"limits (-m, --cpus, --cpuset-cpus, --pids-limit) need cgroups, and none "

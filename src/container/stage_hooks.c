@@ -27,9 +27,7 @@ int stage_hooks(struct stage *s, enum plan_hook_point point, struct err *err)
 				 err);
 
 		if (r < 0)
-			return err_wrap(err, "%s",
-					point == PLAN_HOOK_CREATE_CONTAINER ? "createContainer"
-									    : "startContainer");
+			return err_wrap(err, "%s", plan_hook_names[point]);
 	}
 	return 0;
 }

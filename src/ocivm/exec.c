@@ -17,19 +17,6 @@ struct execution {
 	int terminal;
 };
 
-static int open_terminal(struct execution *x, struct err *err)
-{
-	_cleanup_close_ int master = -EBADF;
-	int r;
-
-	if (!x->start->plan.process.terminal)
-		return 0;
-	r = terminal_open(&x->start->plan.process, &master, &x->terminal, err);
-	if (r == 0 && start_report(x->start, STAGE_REPORT_TERMINAL, NULL, master) < 0)
-		r = err_set(err, ECANCELED, "the start was given up");
-	return r;
-}
-
 static int begin(struct execution *x, const struct instance *inst, struct err *err)
 {
 	const struct plan_process *p = &x->start->plan.process;
@@ -38,7 +25,7 @@ static int begin(struct execution *x, const struct instance *inst, struct err *e
 	if (r == 0)
 		r = loop_init(&x->loop, err);
 	if (r == 0)
-		r = open_terminal(x, err);
+		r = start_terminal(x->start, &x->terminal, err);
 	if (r == 0)
 		r = relay_init(&x->relay, &x->loop, x->terminal, err);
 	if (r == 0)
@@ -47,9 +34,7 @@ static int begin(struct execution *x, const struct instance *inst, struct err *e
 	if (r == 0)
 		r = relay_until_running(&x->relay, err);
 	if (r == 0 && x->relay.why.errnum && !x->relay.running) {
-		*err = x->relay.why;
-		err->exit_code = x->relay.code;
-		r = -err->errnum;
+		r = relay_why(&x->relay, err);
 	}
 	return r;
 }
@@ -65,10 +50,7 @@ int exec_main(struct start *s, const struct instance *inst)
 		code = err.exit_code;
 	} else {
 		start_running(s);
-		r = relay_until_ended(&x.relay, &err);
-		code = r < 0 ? err.exit_code : x.relay.code;
-		if (r == 0 && x.relay.why.errnum)
-			relay_say(&x.relay, x.relay.why.msg);
+		code = relay_to_the_end(&x.relay);
 	}
 	relay_done(&x.relay);
 	fd_close(x.terminal);

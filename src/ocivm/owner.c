@@ -54,9 +54,7 @@ static int take_end(struct owner *o, struct err *err)
 	if (!o->relay.why.errnum)
 		return err_exit(err, ECANCELED, o->relay.code,
 				"the machine was ended before its command ran");
-	*err = o->relay.why;
-	err->exit_code = o->relay.code;
-	return -err->errnum;
+	return relay_why(&o->relay, err);
 }
 
 /* ---- preparation --------------------------------------------------------------------------------
@@ -75,19 +73,6 @@ static int write_owner(const struct owner *o, struct err *err)
 	n = snprintf(text, sizeof(text), "%d %llu\n", getpid(), (unsigned long long)start);
 	r = io_write_file(AT_FDCWD, path, text, (size_t)n, 0600, 0);
 	return r < 0 ? err_sys(err, -r, "write %s", path) : 0;
-}
-
-static int open_terminal(struct owner *o, struct err *err)
-{
-	_cleanup_close_ int master = -EBADF;
-	int r;
-
-	if (!o->start->plan.process.terminal)
-		return 0;
-	r = terminal_open(&o->start->plan.process, &master, &o->terminal, err);
-	if (r == 0 && start_report(o->start, STAGE_REPORT_TERMINAL, NULL, master) < 0)
-		r = err_set(err, ECANCELED, "the start was given up");
-	return r;
 }
 
 static int prepare(struct owner *o, struct err *err)
@@ -112,7 +97,7 @@ static int prepare(struct owner *o, struct err *err)
 	if (r == 0)
 		r = loop_init(&o->loop, err);
 	if (r == 0)
-		r = open_terminal(o, err);
+		r = start_terminal(o->start, &o->terminal, err);
 	return r == 0 ? relay_init(&o->relay, &o->loop, o->terminal, err) : r;
 }
 
@@ -151,7 +136,7 @@ static int run_own_hooks(struct owner *o, struct err *err)
 	for (size_t i = 0; r == 0 && i < h->count; i++) {
 		r = hook_run(&h->list[i], NULL, state, err);
 		if (r < 0)
-			err_wrap(err, "createContainer");
+			err_wrap(err, "%s", plan_hook_names[PLAN_HOOK_CREATE_CONTAINER]);
 	}
 	return r;
 }
@@ -247,10 +232,7 @@ int owner_main(struct start *s, const struct instance *inst)
 		code = err.exit_code;
 	} else {
 		start_running(s);
-		r = relay_until_ended(&o.relay, &err);
-		code = r < 0 ? err.exit_code : o.relay.code;
-		if (r == 0 && o.relay.why.errnum)
-			relay_say(&o.relay, o.relay.why.msg);
+		code = relay_to_the_end(&o.relay);
 	}
 	relay_done(&o.relay);
 	fd_close(o.terminal);

@@ -9,6 +9,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 #include "util/mem.h"
+#include "util/signal.h"
 
 /* ---- output -------------------------------------------------------------------------------------
  */
@@ -33,15 +34,12 @@ static void on_output(void *data, enum stream stream, const void *bytes, size_t 
 /* ---- signals ------------------------------------------------------------------------------------
  */
 
-/* Not those of the process itself: what its own mistakes raise, and its children's ends. */
+/* Those that go to the command: not what tells of our own children and pipes. */
 static void watched_signals(sigset_t *set)
 {
-	static const int own[] = { SIGSEGV, SIGBUS, SIGFPE,  SIGILL, SIGTRAP,
-				   SIGABRT, SIGSYS, SIGCHLD, SIGPIPE };
-
-	sigfillset(set);
-	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
-		sigdelset(set, own[i]);
+	signal_set_foreign(set);
+	sigdelset(set, SIGCHLD);
+	sigdelset(set, SIGPIPE);
 }
 
 void relay_block_signals(void)
@@ -173,16 +171,6 @@ int relay_until_running(struct relay *r, struct err *err)
 	return ret;
 }
 
-int relay_until_ended(struct relay *r, struct err *err)
-{
-	int ret = 0;
-
-	while (ret == 0 && (!r->exited || !relay_sink_is_empty(&r->sinks[0]) ||
-			    !relay_sink_is_empty(&r->sinks[1])))
-		ret = one_round(r, err);
-	return ret;
-}
-
 void relay_say(struct relay *r, const char *line)
 {
 	struct relay_sink *s = &r->sinks[r->terminal < 0];
@@ -191,6 +179,28 @@ void relay_say(struct relay *r, const char *line)
 	(void)relay_sink_put(s, "proa: ", strlen("proa: "));
 	(void)relay_sink_put(s, line, strlen(line));
 	(void)relay_sink_put(s, end, strlen(end));
+}
+
+int relay_to_the_end(struct relay *r)
+{
+	struct err err = ERR_INIT;
+	int ret = 0;
+
+	while (ret == 0 && (!r->exited || !relay_sink_is_empty(&r->sinks[0]) ||
+			    !relay_sink_is_empty(&r->sinks[1])))
+		ret = one_round(r, &err);
+	if (ret < 0)
+		return err.exit_code;
+	if (r->why.errnum)
+		relay_say(r, r->why.msg);
+	return r->code;
+}
+
+int relay_why(const struct relay *r, struct err *err)
+{
+	*err = r->why;
+	err->exit_code = r->code;
+	return -err->errnum;
 }
 
 void relay_done(struct relay *r)

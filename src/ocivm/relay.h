@@ -37,8 +37,13 @@ void relay_block_signals(void);
 int relay_init(struct relay *r, struct loop *loop, int terminal, struct err *err);
 /* Runs the loop until the command runs, or it is known that it will not. */
 int relay_until_running(struct relay *r, struct err *err);
-/* Runs the loop until the command has ended and its output is written. */
-int relay_until_ended(struct relay *r, struct err *err);
+/*
+ * Runs the loop until the command has ended and its output is written, with a line of ours if the
+ * end was not its own. The exit code.
+ */
+int relay_to_the_end(struct relay *r);
+/* How a command ended that did not end by itself, as an error. */
+int relay_why(const struct relay *r, struct err *err);
 /* Writes one line of ours behind the command's output. */
 void relay_say(struct relay *r, const char *line);
 /* Frees the process as well. */

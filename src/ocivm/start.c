@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include "container/stage.h"
+#include "ocivm/ocivm.h"
 #include "util/err.h"
 #include "util/io.h"
 #include "util/linux.h"
@@ -108,6 +109,19 @@ int start_report(struct start *s, uint32_t type, const struct err *err, int fd)
 		join_lines(r.err.msg);
 	}
 	return io_send_fd(s->fd, &r, sizeof(r), fd);
+}
+
+int start_terminal(struct start *s, int *ret_slave, struct err *err)
+{
+	_cleanup_close_ int master = -EBADF;
+	int r;
+
+	if (!s->plan.process.terminal)
+		return 0;
+	r = terminal_open(&s->plan.process, &master, ret_slave, err);
+	if (r == 0 && start_report(s, STAGE_REPORT_TERMINAL, NULL, master) < 0)
+		r = err_set(err, ECANCELED, "the start was given up");
+	return r;
 }
 
 int start_wait_for_hooks(struct start *s, struct err *err)

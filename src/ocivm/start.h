@@ -21,6 +21,9 @@ void start_done(struct start *s);
 
 /* Sends one report; -EPIPE when nobody listens any more. @fd: to hand over with it, or -1. */
 int start_report(struct start *s, uint32_t type, const struct err *err, int fd);
+/* Makes the terminal that the process wants and hands its master over. *@ret_slave is the caller's.
+ */
+int start_terminal(struct start *s, int *ret_slave, struct err *err);
 /* The hooks of the host are to be run: tells so and waits until they were. */
 int start_wait_for_hooks(struct start *s, struct err *err);
 /* Everything but the command is there: the stream is over, and the next one comes from a start. */

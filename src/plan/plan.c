@@ -4,6 +4,15 @@
 #include <string.h>
 #include "util/mem.h"
 
+const char *const plan_hook_names[PLAN_HOOK_POINTS + 1] = {
+	[PLAN_HOOK_PRESTART] = "prestart",
+	[PLAN_HOOK_CREATE_RUNTIME] = "createRuntime",
+	[PLAN_HOOK_CREATE_CONTAINER] = "createContainer",
+	[PLAN_HOOK_START_CONTAINER] = "startContainer",
+	[PLAN_HOOK_POSTSTART] = "poststart",
+	[PLAN_HOOK_POSTSTOP] = "poststop",
+};
+
 void plan_process_done(struct plan_process *p)
 {
 	strv_free(p->args);

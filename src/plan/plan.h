@@ -273,6 +273,9 @@ enum plan_hook_point {
 	PLAN_HOOK_POINTS,
 };
 
+/* Their names in the runtime-spec, by point, and NULL at the end. */
+extern const char *const plan_hook_names[PLAN_HOOK_POINTS + 1];
+
 struct plan_hooks {
 	struct plan_hook *list;
 	size_t count;

@@ -17,21 +17,10 @@
 #include "util/mem.h"
 #include "util/str.h"
 
-/* Device rules are not counted: without root, no device that matters can be made or opened. */
-static bool wants_limits(const struct plan_resources *r)
-{
-	return r->memory_bytes || r->memory_reservation_bytes || r->memory_swap_bytes ||
-	       r->kernel_tcp_bytes || r->has_swappiness || r->disable_oom_killer || r->cpu_shares ||
-	       r->cpu_quota_us || r->cpu_period_us || r->has_cpu_burst || r->cpu_rt_runtime_us ||
-	       r->cpu_rt_period_us || r->has_cpu_idle || r->cpuset_cpus || r->cpuset_mems ||
-	       r->pids_max || r->block_weight || r->block_leaf_weight || r->block_weight_count ||
-	       r->throttle_count || r->hugepage_count || r->has_net_class_id ||
-	       r->net_priority_count || r->rdma_count || (r->unified && r->unified[0]);
-}
-
+/* Device rules do not count: without root, no device that matters can be made or opened. */
 static int no_cgroup(const struct plan *p, const char *why, struct err *err)
 {
-	if (wants_limits(&p->resources))
+	if (cgroup_has_limits(&p->resources))
 		return err_set(err, EOPNOTSUPP, "linux.resources: limits need a cgroup, and %s",
 			       why);
 	return 0;
@@ -139,7 +128,7 @@ int cgroups_make(const struct runtime *rt, const struct state *s, struct config 
 
 int cgroups_remove(const struct state *s, struct err *err)
 {
-	const struct cgroup_ops *ops = s->cgroup ? cgroup_detect() : NULL;
+	const struct cgroup_ops *ops = state_cgroups(s);
 	int r = ops ? ops->remove(s->cgroup, err) : 0;
 
 	if (s->scope)

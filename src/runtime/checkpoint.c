@@ -39,38 +39,50 @@ static int no_memory(struct err *err)
 	return err_set(err, ENOMEM, "out of memory");
 }
 
-static int add(char ***argv, char *word)
+/* Appends words up to a NULL. */
+static int add_words(char ***argv, const char *const *words)
 {
-	return strv_take(argv, word);
+	int r = 0;
+
+	for (; r == 0 && *words; words++)
+		r = strv_add(argv, *words);
+	return r;
+}
+
+/* An option and its value. */
+static int add_pair(char ***argv, const char *option, char *value)
+{
+	int r = strv_add(argv, option);
+
+	if (r == 0)
+		return strv_take(argv, value);
+	free(value);
+	return r;
 }
 
 /* The options that dump and restore have in common. */
 static int common_options(const struct criu_options *o, const char *verb, char ***argv)
 {
-	const char *const words[] = { "criu",	     verb,	   "--images-dir",
-				      o->image_path, "--log-file", o->log_name };
-	int r = 0;
+	const struct {
+		bool set;
+		const char *option;
+	} flags[] = { { o->tcp_established, "--tcp-established" },
+		      { o->ext_unix, "--ext-unix-sk" },
+		      { o->shell_job, "--shell-job" },
+		      { o->file_locks, "--file-locks" } };
+	int r = add_words(argv,
+			  (const char *const[]){ o->program, verb, "--images-dir", o->image_path,
+						 "--log-file", o->log_name, "--work-dir",
+						 o->work_path ? o->work_path : o->image_path,
+						 "--manage-cgroups=ignore",
+						 /* connections stand still meanwhile; by way of the
+						  * kernel, not of the program iptables */
+						 "--network-lock", "nftables", NULL });
 
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(words); i++)
-		r = strv_add(argv, words[i]);
-	if (r == 0)
-		r = add(argv, strdup("--work-dir"));
-	if (r == 0)
-		r = add(argv, strdup(o->work_path ? o->work_path : o->image_path));
-	if (r == 0 && o->tcp_established)
-		r = add(argv, strdup("--tcp-established"));
-	if (r == 0 && o->ext_unix)
-		r = add(argv, strdup("--ext-unix-sk"));
-	if (r == 0 && o->shell_job)
-		r = add(argv, strdup("--shell-job"));
-	if (r == 0 && o->file_locks)
-		r = add(argv, strdup("--file-locks"));
-	if (r == 0)
-		r = add(argv, strdup("--manage-cgroups=ignore"));
-	/* connections stand still meanwhile; by way of the kernel, not of the program iptables */
-	if (r == 0)
-		r = add(argv, strdup("--network-lock"));
-	return r == 0 ? add(argv, strdup("nftables")) : r;
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(flags); i++)
+		if (flags[i].set)
+			r = strv_add(argv, flags[i].option);
+	return r;
 }
 
 /* External mounts: "mnt[WHERE]:NAME" for a dump, "mnt[NAME]:SOURCE" for a restore. */
@@ -83,16 +95,12 @@ static int external_mounts(const struct plan *p, bool restore, char ***argv)
 
 		if (m->kind != PLAN_MOUNT_BIND)
 			continue;
-		r = add(argv, strdup("--external"));
-		if (r == 0)
-			r = add(argv, str_printf("mnt[%s]:%s", m->target,
-						 restore ? m->source : m->target));
+		r = add_pair(argv, "--external",
+			     str_printf("mnt[%s]:%s", m->target, restore ? m->source : m->target));
 	}
-	for (char **m = p->masked_paths; r == 0 && m && *m; m++) {
-		r = add(argv, strdup("--external"));
-		if (r == 0)
-			r = add(argv, str_printf("mnt[%s]:%s", *m, restore ? "/dev/null" : *m));
-	}
+	for (char **m = p->masked_paths; r == 0 && m && *m; m++)
+		r = add_pair(argv, "--external",
+			     str_printf("mnt[%s]:%s", *m, restore ? "/dev/null" : *m));
 	return r;
 }
 
@@ -125,7 +133,7 @@ static _Noreturn void criu_main(const struct criu_options *o, char *const *argv,
 		dup2(null, STDIN_FILENO);
 		dup2(null, STDOUT_FILENO);
 	}
-	execvp("criu", argv);
+	execvp(argv[0], argv);
 	_exit(EXIT_NOT_FOUND);
 }
 
@@ -154,7 +162,8 @@ static int run_criu(const struct criu_options *o, char *const *argv, const char 
 	if (status == 0)
 		return 0;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_NOT_FOUND)
-		return err_set(err, ENOENT, "criu is not installed (Debian's package criu)");
+		return err_set(err, ENOENT, "%s is not installed (Debian's package criu)",
+			       o->program);
 	log_reason(o, reason, sizeof(reason));
 	return err_set(err, EIO, "criu failed: %s", reason);
 }
@@ -190,13 +199,11 @@ static int dump(const struct criu_options *o, const struct state *s, const struc
 	int r = common_options(o, "dump", &argv);
 
 	if (r == 0)
-		r = add(&argv, strdup("--tree"));
-	if (r == 0)
-		r = add(&argv, str_printf("%d", s->pid));
+		r = add_pair(&argv, "--tree", str_printf("%d", s->pid));
 	if (r == 0)
 		r = external_mounts(p, false, &argv);
 	if (r == 0 && o->leave_running)
-		r = add(&argv, strdup("--leave-running"));
+		r = strv_add(&argv, "--leave-running");
 	return r < 0 ? no_memory(err) : run_criu(o, argv, NULL, err);
 }
 
@@ -259,6 +266,7 @@ int verb_checkpoint(struct runtime *rt, int argc, char **argv)
 
 	if (code >= 0)
 		return code;
+	o.program = rt->criu ? rt->criu : "criu";
 	return checkpoint(rt, argv[0], &o, &err) < 0 ? runtime_fail(rt, &err) : 0;
 }
 
@@ -281,9 +289,7 @@ static int inherit_descriptors(const struct criu_options *o, char ***argv)
 
 		if (fd > 2 || !target || !str_starts(target, "pipe:"))
 			continue;
-		e = add(argv, strdup("--inherit-fd"));
-		if (e == 0)
-			e = add(argv, str_printf("fd[%d]:%s", fd, target));
+		e = add_pair(argv, "--inherit-fd", str_printf("fd[%d]:%s", fd, target));
 		if (e < 0)
 			return e;
 	}
@@ -324,15 +330,9 @@ static int restore_processes(const struct criu_options *o, struct created *c, co
 	int r = common_options(o, "restore", &argv);
 
 	if (r == 0)
-		r = add(&argv, strdup("--restore-detached"));
-	if (r == 0)
-		r = add(&argv, strdup("--root"));
-	if (r == 0)
-		r = strv_add(&argv, p->root.lowers[0]);
-	if (r == 0)
-		r = add(&argv, strdup("--pidfile"));
-	if (r == 0)
-		r = strv_add(&argv, pid_file);
+		r = add_words(&argv, (const char *const[]){ "--restore-detached", "--root",
+							    p->root.lowers[0], "--pidfile",
+							    pid_file, NULL });
 	if (r == 0)
 		r = external_mounts(p, true, &argv);
 	if (r == 0)
@@ -360,22 +360,16 @@ static int restore(const struct runtime *rt, const char *id, const struct create
 		r = err_set(err, ESRCH, "restore: the container ended at once");
 	if (r == 0)
 		r = state_save(&c.state, &c.config.plan, err);
-	if (r == 0 && co->pid_file) {
-		_cleanup_free_ char *text = str_printf("%d", c.state.pid);
-
-		r = text ? io_write_file(AT_FDCWD, co->pid_file, text, strlen(text), 0644, 0)
-			 : -ENOMEM;
-		if (r < 0)
-			r = err_sys(err, -r, "write the pid file %s", co->pid_file);
-	}
+	if (r == 0)
+		r = runtime_write_pid_file(co->pid_file, c.state.pid, err);
 	if (r < 0)
 		(void)destroy(rt, &c.state, NULL, NULL);
 	if (r == 0 && !co->detach) {
 		int pidfd = state_process(&c.state);
 
-		code = pidfd < 0 ? 0 : console_stay(pidfd, c.state.pid, -1, err);
+		code = pidfd < 0 ? 0 : console_stay(pidfd, -1, err);
 		fd_close(pidfd);
-		r = co->keep ? 0 : destroy(rt, &c.state, &c.config.plan, err);
+		r = destroy(rt, &c.state, &c.config.plan, err);
 	}
 	created_done(&c);
 	return r < 0 ? r : code;
@@ -410,8 +404,14 @@ int verb_restore(struct runtime *rt, int argc, char **argv)
 
 	if (code >= 0)
 		return code;
+	o.program = rt->criu ? rt->criu : "criu";
 	if (!co.detach)
-		console_block_signals();
-	r = restore(rt, argv[0], &co, &o, &err);
+		console_prepare(true);
+	if (!co.detach && co.no_subreaper)
+		r = err_set(&err, EINVAL,
+			    "--no-subreaper: what criu restores can then not be waited for; use "
+			    "--detach");
+	else
+		r = restore(rt, argv[0], &co, &o, &err);
 	return r < 0 ? runtime_fail(rt, &err) : r;
 }

@@ -6,6 +6,7 @@
 #include "util/args.h"
 
 struct criu_options {
+	const char *program; /* criu, or its path */
 	const char *image_path, *work_path, *log_name;
 	bool tcp_established, ext_unix, shell_job, file_locks, leave_running;
 	bool keep_stdio; /* criu gets our standard input and output, for what it restores */

@@ -61,18 +61,6 @@ void config_absolute(struct json_read *r, char **field)
 		json_read_fail(r, EINVAL, "\"%s\" is not an absolute path", *field);
 }
 
-void config_pairs(struct json_read *r, char ***ret)
-{
-	char *key;
-
-	for (json_read_object(r); json_read_key(r, &key);) {
-		const char *value = json_read_string(r);
-
-		if (!r->failed && strv_take(ret, str_printf("%s=%s", key, value ? value : "")) < 0)
-			json_read_fail(r, ENOMEM, "out of memory");
-	}
-}
-
 static void id_inside(struct json_read *r, void *to)
 {
 	((struct plan_idmap *)to)->inside = (uint32_t)json_read_uint(r, UINT32_MAX);
@@ -164,21 +152,13 @@ static void read_hooks(struct json_read *r, struct plan_hooks *h)
 
 static void top_hooks(struct json_read *r, void *to)
 {
-	static const char *const points[PLAN_HOOK_POINTS] = {
-		[PLAN_HOOK_PRESTART] = "prestart",
-		[PLAN_HOOK_CREATE_RUNTIME] = "createRuntime",
-		[PLAN_HOOK_CREATE_CONTAINER] = "createContainer",
-		[PLAN_HOOK_START_CONTAINER] = "startContainer",
-		[PLAN_HOOK_POSTSTART] = "poststart",
-		[PLAN_HOOK_POSTSTOP] = "poststop",
-	};
 	struct config *c = to;
 	char *key;
 
 	for (json_read_object(r); json_read_key(r, &key);) {
 		unsigned i = 0;
 
-		while (i < PLAN_HOOK_POINTS && strcmp(points[i], key) != 0)
+		while (i < PLAN_HOOK_POINTS && strcmp(plan_hook_names[i], key) != 0)
 			i++;
 		if (i < PLAN_HOOK_POINTS)
 			read_hooks(r, &c->plan.hooks[i]);
@@ -219,7 +199,7 @@ static void top_domainname(struct json_read *r, void *to)
 
 static void top_annotations(struct json_read *r, void *to)
 {
-	config_pairs(r, &((struct config *)to)->plan.annotations);
+	json_read_pairs(r, &((struct config *)to)->plan.annotations);
 }
 
 static void root_path(struct json_read *r, void *to)

@@ -26,8 +26,6 @@ uint64_t config_word(struct json_read *r, const struct config_word *table, const
 void *config_grow(struct json_read *r, void *array, size_t *count, size_t size);
 /* A path that must be absolute and has no ".." that could leave what it is relative to. */
 void config_absolute(struct json_read *r, char **field);
-/* The entries of an object of strings as "KEY=VALUE". */
-void config_pairs(struct json_read *r, char ***ret);
 void config_id_maps(struct json_read *r, struct plan_idmap **map, size_t *count);
 void config_warn(struct config *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -219,7 +219,7 @@ static void linux_resources(struct json_read *r, void *to)
 
 static void linux_sysctl(struct json_read *r, void *to)
 {
-	config_pairs(r, &config_of(to)->plan.sysctls);
+	json_read_pairs(r, &config_of(to)->plan.sysctls);
 }
 
 static void linux_masked(struct json_read *r, void *to)

@@ -498,7 +498,7 @@ static void read_rdma(struct json_read *r, void *to)
 
 static void read_unified(struct json_read *r, void *to)
 {
-	config_pairs(r, &res(to)->unified);
+	json_read_pairs(r, &res(to)->unified);
 }
 
 void config_resources(struct json_read *r, void *resources)

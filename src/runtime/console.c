@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -21,35 +22,43 @@
 #include "util/io.h"
 #include "util/linux.h"
 #include "util/mem.h"
+#include "util/signal.h"
 
 #define PIECE 16384
 
-int console_send(const char *path, int master, struct err *err)
+int runtime_connect(const char *path, const char *what, struct err *err)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	static const char name[] = "/dev/ptmx"; /* what runc sends, and some listeners log */
-	int r;
 
 	if (strlen(path) >= sizeof(a.sun_path))
-		return err_set(err, ENAMETOOLONG, "--console-socket: the path is too long");
+		return err_set(err, ENAMETOOLONG, "%s: the path is too long", what);
 	memcpy(a.sun_path, path, strlen(path) + 1);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
-		return err_sys(err, errno, "--console-socket: connect to \"%s\"", path);
+		return err_sys(err, errno, "%s: connect to \"%s\"", what, path);
+	return TAKE_FD(fd);
+}
+
+int console_send(const char *path, int master, struct err *err)
+{
+	static const char name[] = "/dev/ptmx"; /* what runc sends, and some listeners log */
+	_cleanup_close_ int fd = runtime_connect(path, "--console-socket", err);
+	int r;
+
+	if (fd < 0)
+		return fd;
 	r = io_send_fd(fd, name, sizeof(name) - 1, master);
 	return r < 0 ? err_sys(err, -r, "--console-socket: send the terminal to \"%s\"", path) : 0;
 }
 
-void console_block_signals(void)
+void console_prepare(bool subreaper)
 {
 	sigset_t all;
 
-	sigfillset(&all);
-	for (int sig = 1; sig < 32; sig++)
-		if (sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL ||
-		    sig == SIGTRAP || sig == SIGABRT || sig == SIGSYS)
-			sigdelset(&all, sig);
+	signal_set_foreign(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
+	if (subreaper)
+		prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
 static void copy_size(int terminal)
@@ -132,7 +141,7 @@ static void relay(int pidfd, int signals, int terminal)
 	}
 }
 
-int console_stay(int pidfd, pid_t pid, int terminal, struct err *err)
+int console_stay(int pidfd, int terminal, struct err *err)
 {
 	_cleanup_close_ int signals = -EBADF;
 	struct termios saved;
@@ -140,7 +149,6 @@ int console_stay(int pidfd, pid_t pid, int terminal, struct err *err)
 	sigset_t all;
 	int code;
 
-	(void)pid;
 	sigprocmask(SIG_SETMASK, NULL, &all);
 	signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signals < 0)

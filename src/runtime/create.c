@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,21 +51,6 @@ void created_done(struct created *c)
 	state_done(&c->state);
 	c->pidfd = fd_close(c->pidfd);
 	c->terminal = fd_close(c->terminal);
-}
-
-enum launch_event runtime_next_report(int sync_fd, int *ret_fd, struct err *err)
-{
-	for (;;) {
-		struct pollfd ready = { .fd = sync_fd, .events = POLLIN };
-		enum launch_event e = launch_next(sync_fd, ret_fd, err);
-
-		if (e != LAUNCH_AGAIN)
-			return e;
-		if (poll(&ready, 1, -1) < 0 && errno != EINTR) {
-			err_sys(err, errno, "wait for the container's start");
-			return LAUNCH_FAILED;
-		}
-	}
 }
 
 /* ---- before the process --------------------------------------------------------------------- */
@@ -159,8 +143,9 @@ static int on_child(void *data, pid_t pid, struct err *err)
 	return state_save(&c->state, &c->config.plan, err);
 }
 
-static int run_hooks(struct making *m, struct err *err)
+static int run_hooks(void *data, struct err *err)
 {
+	struct making *m = data;
 	const struct plan *p = &m->c->config.plan;
 	int r = hooks_run(p, PLAN_HOOK_PRESTART, &m->c->state, STATE_CREATING, err);
 
@@ -169,45 +154,21 @@ static int run_hooks(struct making *m, struct err *err)
 	return r < 0 ? r : launch_go_on(m->launch.sync_fd, err);
 }
 
-static int take_terminal(struct making *m, int fd, struct err *err)
-{
-	int r;
-
-	if (!m->o->console_socket) {
-		m->c->terminal = fd;
-		return 0;
-	}
-	r = console_send(m->o->console_socket, fd, err);
-	close(fd);
-	return r;
-}
-
 /* Until it waits for its start or runs. */
 static int follow_start(struct making *m, struct err *err)
 {
-	for (;;) {
-		int fd = -EBADF, r = 0;
-		enum launch_event e = runtime_next_report(m->launch.sync_fd, &fd, err);
+	const struct follow f = { .rt = m->rt,
+				  .process = &m->c->config.plan.process,
+				  .state = &m->c->state,
+				  .pid = m->launch.pid,
+				  .status = STATE_CREATING,
+				  .waits = !m->o->start,
+				  .console_socket = m->o->console_socket,
+				  .ret_terminal = &m->c->terminal,
+				  .hooks = run_hooks,
+				  .data = m };
 
-		switch (e) {
-		case LAUNCH_READY:
-		case LAUNCH_RUNNING: return 0;
-		case LAUNCH_TERMINAL: r = take_terminal(m, fd, err); break;
-		case LAUNCH_HOOKS: r = run_hooks(m, err); break;
-		case LAUNCH_WARNING:
-			runtime_warning(m->rt, "%s", err->msg);
-			err_clear(err);
-			break;
-		case LAUNCH_SECCOMP:
-			r = seccomp_notify(&m->c->config.plan.process, &m->c->state, m->launch.pid,
-					   STATE_CREATING, fd, err);
-			close(fd);
-			break;
-		default: return -err->errnum;
-		}
-		if (r < 0)
-			return r;
-	}
+	return runtime_follow(&f, m->launch.sync_fd, err);
 }
 
 static int launch(struct making *m, struct err *err)
@@ -239,15 +200,15 @@ static int launch(struct making *m, struct err *err)
 	return r < 0 ? r : follow_start(m, err);
 }
 
-static int write_pid_file(const struct making *m, struct err *err)
+int runtime_write_pid_file(const char *path, pid_t pid, struct err *err)
 {
 	char text[16];
-	int n = snprintf(text, sizeof(text), "%d", m->launch.pid), r;
+	int n = snprintf(text, sizeof(text), "%d", pid), r;
 
-	if (!m->o->pid_file)
+	if (!path)
 		return 0;
-	r = io_write_file(AT_FDCWD, m->o->pid_file, text, (size_t)n, 0644, 0);
-	return r < 0 ? err_sys(err, -r, "write the pid file %s", m->o->pid_file) : 0;
+	r = io_write_file(AT_FDCWD, path, text, (size_t)n, 0644, 0);
+	return r < 0 ? err_sys(err, -r, "write the pid file %s", path) : 0;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------ */
@@ -278,7 +239,7 @@ static int reserve(struct making *m, const char *id, struct err *err)
 	if (r < 0)
 		return r;
 	m->reserved = true;
-	r = seccomp_prepare(m->rt, &c->config, err);
+	r = seccomp_prepare(&c->config, err);
 	if (r == 0)
 		r = cgroups_make(m->rt, &c->state, &c->config, &m->cgroup, err);
 	c->state.cgroup = TAKE_PTR(m->cgroup.path);
@@ -295,7 +256,7 @@ static int make(struct making *m, const char *id, struct err *err)
 		r = launch_listen(m->c->state.dir_fd, STATE_START, &m->start_fd, err);
 	if (r == 0)
 		r = launch(m, err);
-	return r < 0 ? r : write_pid_file(m, err);
+	return r < 0 ? r : runtime_write_pid_file(m->o->pid_file, m->launch.pid, err);
 }
 
 static void undo(struct making *m)

@@ -84,7 +84,7 @@ void cgroups_release(struct cgroup_choice *g);
 int cgroups_remove(const struct state *s, struct err *err);
 
 /* seccomp.c: compiles the profile into the plan, by way of a cache. */
-int seccomp_prepare(const struct runtime *rt, struct config *c, struct err *err);
+int seccomp_prepare(struct config *c, struct err *err);
 /* Hands a notification descriptor to the listener (config-linux.md, "Container Process State"). */
 int seccomp_notify(const struct plan_process *p, const struct state *s, pid_t pid,
 		   enum state_status status, int fd, struct err *err);
@@ -95,15 +95,20 @@ int hooks_run(const struct plan *plan, enum plan_hook_point point, const struct 
 /* poststop: their failure is a warning. */
 void hooks_run_poststop(const struct runtime *rt, const struct plan *plan, const struct state *s);
 
-/* console.c: sends the terminal's master to who listens on @path. */
+/* console.c: connects to the Unix socket at @path. A descriptor, or -errno; @what names it. */
+int runtime_connect(const char *path, const char *what, struct err *err);
+/* Sends the terminal's master to who listens on @path. */
 int console_send(const char *path, int master, struct err *err);
 /*
  * Stays with a process in the foreground: passes its terminal (-1: none) and signals through, until
  * it ends. Its exit code as a shell tells it, or -errno.
  */
-int console_stay(int pidfd, pid_t pid, int terminal, struct err *err);
-/* Blocks the signals that console_stay() passes on; call before the process is there. */
-void console_block_signals(void);
+int console_stay(int pidfd, int terminal, struct err *err);
+/*
+ * Call before the process is there: blocks the signals that console_stay() passes on, and makes
+ * what the container leaves behind (@subreaper), or what criu restores, ours to wait for.
+ */
+void console_prepare(bool subreaper);
 
 /* netdev.c: moves the plan's interfaces into the network namespace of @pid. */
 int netdev_move(const struct plan *plan, pid_t pid, struct err *err);
@@ -117,7 +122,21 @@ void rdt_remove(const struct plan *plan, const char *mount);
 int destroy(const struct runtime *rt, const struct state *s, const struct plan *plan,
 	    struct err *err);
 
-/* Waits for the next report of a stage. See launch_next(). */
-enum launch_event runtime_next_report(int sync_fd, int *ret_fd, struct err *err);
+/* --pid-file; @path NULL: none was asked for. */
+int runtime_write_pid_file(const char *path, pid_t pid, struct err *err);
+/* follow.c: what a stage reports, until the command runs (or with .waits, until it is ready). */
+struct follow {
+	const struct runtime *rt;
+	const struct plan_process *process;
+	const struct state *state;
+	pid_t pid;
+	enum state_status status; /* what a seccomp listener is told */
+	bool waits;
+	const char *console_socket;		   /* who gets the terminal; NULL: *ret_terminal */
+	int *ret_terminal;			   /* NULL: there is none to come */
+	int (*hooks)(void *data, struct err *err); /* NULL: nor these */
+	void *data;
+};
+int runtime_follow(const struct follow *f, int sync_fd, struct err *err);
 
 #endif

@@ -17,7 +17,7 @@
 static void end_first_process(const struct state *s)
 {
 	_cleanup_close_ int fd = state_process(s);
-	const struct cgroup_ops *cgroups = s->cgroup ? cgroup_detect() : NULL;
+	const struct cgroup_ops *cgroups = state_cgroups(s);
 	struct pollfd ended = { .fd = fd, .events = POLLIN };
 
 	if (fd < 0)
@@ -31,7 +31,7 @@ static void end_first_process(const struct state *s)
 int destroy(const struct runtime *rt, const struct state *s, const struct plan *plan,
 	    struct err *err)
 {
-	const struct cgroup_ops *cgroups = s->cgroup ? cgroup_detect() : NULL;
+	const struct cgroup_ops *cgroups = state_cgroups(s);
 	struct err warning = ERR_INIT;
 	int r;
 

@@ -211,7 +211,7 @@ int verb_events(struct runtime *rt, int argc, char **argv)
 		r = state_open(rt, argv[0], false, &s, &err);
 	if (r == 0 && state_status_of(&s) == STATE_STOPPED)
 		r = err_set(&err, ESRCH, "container not running: %s", argv[0]);
-	cgroups = r == 0 && s.cgroup ? cgroup_detect() : NULL;
+	cgroups = r == 0 ? state_cgroups(&s) : NULL;
 	if (r == 0 && !cgroups)
 		r = err_set(&err, EOPNOTSUPP, "container \"%s\" has no cgroup, which counts",
 			    argv[0]);

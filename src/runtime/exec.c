@@ -216,41 +216,15 @@ struct execution {
 
 static int follow(struct execution *x, struct err *err)
 {
-	for (;;) {
-		int fd = -EBADF, r = 0;
+	const struct follow f = { .rt = x->rt,
+				  .process = x->what,
+				  .state = x->s,
+				  .pid = x->launch.pid,
+				  .status = STATE_RUNNING,
+				  .console_socket = x->o->console_socket,
+				  .ret_terminal = &x->terminal };
 
-		switch (runtime_next_report(x->launch.sync_fd, &fd, err)) {
-		case LAUNCH_RUNNING: return 0;
-		case LAUNCH_TERMINAL:
-			if (x->o->console_socket)
-				r = console_send(x->o->console_socket, fd, err);
-			else
-				x->terminal = TAKE_FD(fd);
-			break;
-		case LAUNCH_WARNING:
-			runtime_warning(x->rt, "%s", err->msg);
-			err_clear(err);
-			break;
-		case LAUNCH_SECCOMP:
-			r = seccomp_notify(x->what, x->s, x->launch.pid, STATE_RUNNING, fd, err);
-			break;
-		default: return err->errnum ? -err->errnum : -EIO;
-		}
-		fd_close(fd);
-		if (r < 0)
-			return r;
-	}
-}
-
-static int write_pid(const struct execution *x, struct err *err)
-{
-	char text[16];
-	int n = snprintf(text, sizeof(text), "%d", x->launch.pid), r;
-
-	if (!x->o->pid_file)
-		return 0;
-	r = io_write_file(AT_FDCWD, x->o->pid_file, text, (size_t)n, 0644, 0);
-	return r < 0 ? err_sys(err, -r, "write the pid file %s", x->o->pid_file) : 0;
+	return runtime_follow(&f, x->launch.sync_fd, err);
 }
 
 static int launch(struct execution *x, const struct plan *plan, struct err *err)
@@ -260,7 +234,7 @@ static int launch(struct execution *x, const struct plan *plan, struct err *err)
 	struct launch_spec spec = {
 		.plan = plan,
 		.exec = x->what,
-		.cgroups = x->s->cgroup ? cgroup_detect() : NULL,
+		.cgroups = state_cgroups(x->s),
 		.target_pidfd = target,
 		.stdio = { 0, 1, 2 },
 		.preserve_fds = x->o->preserve_fds,
@@ -284,7 +258,7 @@ static int launch(struct execution *x, const struct plan *plan, struct err *err)
 		     : launch_start(&spec, &x->launch, err);
 	if (r == 0)
 		r = follow(x, err);
-	return r < 0 ? r : write_pid(x, err);
+	return r < 0 ? r : runtime_write_pid_file(x->o->pid_file, x->launch.pid, err);
 }
 
 static int check_status(const struct exec_options *o, const struct state *s, struct err *err)
@@ -318,14 +292,14 @@ static int execute(const struct runtime *rt, const struct exec_options *o, const
 	if (r == 0)
 		r = make_process(o, args, &plan.process, err);
 	if (r == 0 && !o->detach)
-		console_block_signals();
+		console_prepare(false);
 	if (r == 0)
 		r = launch(&x, &plan, err);
 	if (r < 0 && x.launch.pid > 0) {
 		kill(x.launch.pid, SIGKILL);
 		(void)waitpid(x.launch.pid, NULL, 0);
 	} else if (r == 0 && !o->detach) {
-		r = console_stay(x.launch.pidfd, x.launch.pid, x.terminal, err);
+		r = console_stay(x.launch.pidfd, x.terminal, err);
 	}
 	fd_close(x.terminal);
 	fd_close(x.launch.sync_fd);

@@ -110,18 +110,10 @@ static void write_linux(struct json_write *w)
 
 static void write_features(struct json_write *w)
 {
-	static const char *const hooks[] = { "prestart",
-					     "createRuntime",
-					     "createContainer",
-					     "startContainer",
-					     "poststart",
-					     "poststop",
-					     NULL };
-
 	json_write_object(w);
 	json_write_member(w, "ociVersionMin", OCI_VERSION_MIN);
 	json_write_member(w, "ociVersionMax", "1.3.0");
-	write_list(w, "hooks", hooks);
+	write_list(w, "hooks", plan_hook_names);
 	json_write_key(w, "mountOptions");
 	json_write_array(w);
 	for (const struct mount_word *m = mount_words; m->word; m++)

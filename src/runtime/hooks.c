@@ -8,15 +8,6 @@
 #include "util/err.h"
 #include "util/mem.h"
 
-static const char *const points[PLAN_HOOK_POINTS] = {
-	[PLAN_HOOK_PRESTART] = "prestart",
-	[PLAN_HOOK_CREATE_RUNTIME] = "createRuntime",
-	[PLAN_HOOK_CREATE_CONTAINER] = "createContainer",
-	[PLAN_HOOK_START_CONTAINER] = "startContainer",
-	[PLAN_HOOK_POSTSTART] = "poststart",
-	[PLAN_HOOK_POSTSTOP] = "poststop",
-};
-
 static char *state_text(const struct plan *plan, const struct state *s, enum state_status status)
 {
 	return hook_state_json(plan, state_status_name(status),
@@ -35,7 +26,7 @@ int hooks_run(const struct plan *plan, enum plan_hook_point point, const struct 
 		int r = hook_run(&h->list[i], s->bundle, state, err);
 
 		if (r < 0)
-			return err_wrap(err, "%s", points[point]);
+			return err_wrap(err, "%s", plan_hook_names[point]);
 	}
 	return 0;
 }

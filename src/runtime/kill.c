@@ -12,7 +12,7 @@
 
 static int kill_all(const struct state *s, int signo, struct err *err)
 {
-	const struct cgroup_ops *cgroups = s->cgroup ? cgroup_detect() : NULL;
+	const struct cgroup_ops *cgroups = state_cgroups(s);
 
 	if (!cgroups)
 		return err_set(
@@ -28,7 +28,7 @@ static int kill_all(const struct state *s, int signo, struct err *err)
  */
 static int kill_machine(const struct state *s, int process, int signo, struct err *err)
 {
-	const struct cgroup_ops *cgroups = s->cgroup ? cgroup_detect() : NULL;
+	const struct cgroup_ops *cgroups = state_cgroups(s);
 	bool frozen = cgroups && cgroups->is_frozen(s->cgroup) > 0;
 	int r = 0;
 
@@ -45,7 +45,7 @@ static int kill_machine(const struct state *s, int process, int signo, struct er
 static int kill_first(const struct state *s, int signo, struct err *err)
 {
 	_cleanup_close_ int fd = state_process(s);
-	const struct cgroup_ops *cgroups = s->cgroup ? cgroup_detect() : NULL;
+	const struct cgroup_ops *cgroups = state_cgroups(s);
 
 	if (fd < 0)
 		return err_set(err, ESRCH, "container not running: %s", s->id);

@@ -54,6 +54,7 @@ static void print_help(void)
 	       "      --systemd-cgroup        Let systemd make the cgroup\n"
 	       "      --cgroup-manager NAME   cgroupfs, systemd or disabled\n"
 	       "      --rootless WHEN         auto, true or false\n"
+	       "      --criu PATH             The program criu\n"
 	       "  -v, --version               Print the version\n\n"
 	       "'" PROGRAM " COMMAND --help' tells more about a command.\n");
 }
@@ -112,7 +113,6 @@ static int flag_option(char **argv, const char *name, bool *ret)
 /* The index of the verb, or -1 after an error. */
 static int parse_globals(struct runtime *rt, int argc, char **argv)
 {
-	const char *criu;
 	const struct {
 		const char *name;
 		const char **value;
@@ -121,7 +121,7 @@ static int parse_globals(struct runtime *rt, int argc, char **argv)
 		       { "log-format", &rt->log_format },
 		       { "rootless", &rt->rootless_option },
 		       { "cgroup-manager", &rt->manager_option },
-		       { "criu", &criu } }; /* runc's, without effect since it looks into PATH */
+		       { "criu", &rt->criu } };
 	int i = 1;
 
 	while (i < argc && argv[i][0] == '-' && argv[i][1]) {
@@ -148,12 +148,6 @@ static int parse_globals(struct runtime *rt, int argc, char **argv)
 	return i;
 }
 
-/* Root of a user namespace that is not the host's counts as rootless for where state goes. */
-static bool is_host_root(void)
-{
-	return geteuid() == 0;
-}
-
 static int finish_globals(struct runtime *rt, struct err *err)
 {
 	const char *dir = getenv("XDG_RUNTIME_DIR");
@@ -162,7 +156,7 @@ static int finish_globals(struct runtime *rt, struct err *err)
 	    strcmp(rt->log_format, "json") != 0)
 		return err_set(err, EINVAL, "--log-format takes text or json, not \"%s\"",
 			       rt->log_format);
-	rt->rootless = !is_host_root();
+	rt->rootless = geteuid() != 0;
 	if (rt->rootless_option && !strcmp(rt->rootless_option, "true"))
 		rt->rootless = true;
 	else if (rt->rootless_option && !strcmp(rt->rootless_option, "false"))
@@ -182,7 +176,7 @@ static int finish_globals(struct runtime *rt, struct err *err)
 		rt->manager = CGROUP_MANAGER_SYSTEMD;
 	if (rt->root)
 		return 0;
-	if (is_host_root())
+	if (geteuid() == 0)
 		rt->root = "/run/" PROGRAM;
 	else if (!str_empty(dir))
 		rt->root = rt->root_text = str_printf("%s/" PROGRAM, dir);

@@ -24,7 +24,7 @@ static int set_frozen(const struct runtime *rt, const char *id, bool on, struct 
 			       state_status_name(status), id);
 	if (!on && status != STATE_PAUSED)
 		return err_set(err, EINVAL, "cannot resume a container that is not paused: %s", id);
-	cgroups = s.cgroup ? cgroup_detect() : NULL;
+	cgroups = state_cgroups(&s);
 	if (!cgroups)
 		return err_set(err, EOPNOTSUPP,
 			       "container \"%s\" has no cgroup, which pausing needs", id);

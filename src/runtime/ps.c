@@ -26,7 +26,7 @@ static int find_pids(const struct runtime *rt, const char *id, pid_t **ret, size
 
 	if (r < 0)
 		return r;
-	cgroups = s.cgroup ? cgroup_detect() : NULL;
+	cgroups = state_cgroups(&s);
 	if (cgroups)
 		return cgroups->pids(s.cgroup, ret, ret_n, err);
 	/* without a cgroup only the first process is known */

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include "runtime/create.h"
 #include "runtime/runtime.h"
@@ -17,7 +16,7 @@
 static int stay(const struct runtime *rt, const struct create_options *o, struct created *c,
 		struct err *err)
 {
-	int code = console_stay(c->pidfd, c->state.pid, c->terminal, err), r = 0;
+	int code = console_stay(c->pidfd, c->terminal, err), r = 0;
 
 	c->terminal = fd_close(c->terminal);
 	if (code < 0)
@@ -33,12 +32,8 @@ static int run(const struct runtime *rt, const char *id, const struct create_opt
 	struct created c;
 	int r;
 
-	if (!o->detach) {
-		console_block_signals();
-		/* what the container leaves behind is ours to wait for */
-		if (!o->no_subreaper)
-			prctl(PR_SET_CHILD_SUBREAPER, 1);
-	}
+	if (!o->detach)
+		console_prepare(!o->no_subreaper);
 	r = create_container(rt, id, o, &c, err);
 	if (r < 0)
 		return r;

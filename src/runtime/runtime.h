@@ -28,7 +28,7 @@ enum cgroup_manager {
 struct runtime {
 	const char *root; /* directory of all state */
 	char *root_text;  /* what it is made of, if it is a default */
-	const char *log_path, *log_format, *rootless_option, *manager_option;
+	const char *log_path, *log_format, *rootless_option, *manager_option, *criu;
 	bool debug, systemd_cgroup;
 	enum cgroup_manager manager;
 	bool rootless; /* not root of the host, or told so */

@@ -2,14 +2,10 @@
 /* Filters: from the bundle's profile to the plan, and notifications to who listens for them. */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include "container/seccomp_cache.h"
 #include "runtime/create.h"
-#include "runtime/runtime.h"
 #include "util/err.h"
 #include "util/io.h"
 #include "util/json_write.h"
@@ -26,7 +22,7 @@ static char *cache_dir(void)
 	return str_empty(dir) ? NULL : str_printf("%s/proa/seccomp", dir);
 }
 
-int seccomp_prepare(const struct runtime *rt, struct config *c, struct err *err)
+int seccomp_prepare(struct config *c, struct err *err)
 {
 	_cleanup_free_ char *dir = NULL;
 	struct stat st = { 0 };
@@ -34,7 +30,6 @@ int seccomp_prepare(const struct runtime *rt, struct config *c, struct err *err)
 				     .len = c->seccomp.profile_len,
 				     .name = "linux.seccomp" };
 
-	(void)rt;
 	if (!p.text)
 		return 0;
 	/* who listens is connected to once the filter is there, at the start; that it can be is
@@ -48,19 +43,6 @@ int seccomp_prepare(const struct runtime *rt, struct config *c, struct err *err)
 				 err);
 }
 
-static int connect_listener(const char *path, struct err *err)
-{
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-
-	if (strlen(path) >= sizeof(a.sun_path))
-		return err_set(err, ENAMETOOLONG, "seccomp listenerPath: the path is too long");
-	memcpy(a.sun_path, path, strlen(path) + 1);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
-		return err_sys(err, errno, "seccomp listenerPath: connect to \"%s\"", path);
-	return TAKE_FD(fd);
-}
-
 int seccomp_notify(const struct plan_process *p, const struct state *s, pid_t pid,
 		   enum state_status status, int fd, struct err *err)
 {
@@ -71,7 +53,7 @@ int seccomp_notify(const struct plan_process *p, const struct state *s, pid_t pi
 
 	if (!p->notify.listener)
 		return err_set(err, EPROTO, "a filter notifies that was not to");
-	to = connect_listener(p->notify.listener, err);
+	to = runtime_connect(p->notify.listener, "seccomp listenerPath", err);
 	if (to < 0)
 		return to;
 	json_write_object(&w);

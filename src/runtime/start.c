@@ -30,35 +30,15 @@ static int check_status(const struct state *s, struct err *err)
 	}
 }
 
-/* Until the command runs. */
-static int follow(const struct runtime *rt, const struct state *s, const struct plan *plan,
-		  int stream, struct err *err)
-{
-	for (;;) {
-		int fd = -EBADF, r = 0;
-
-		switch (runtime_next_report(stream, &fd, err)) {
-		case LAUNCH_RUNNING: return 0;
-		case LAUNCH_WARNING:
-			runtime_warning(rt, "%s", err->msg);
-			err_clear(err);
-			break;
-		case LAUNCH_SECCOMP:
-			r = seccomp_notify(&plan->process, s, s->pid, STATE_CREATED, fd, err);
-			break;
-		case LAUNCH_FAILED: return err->errnum ? -err->errnum : -EIO;
-		default: r = err_set(err, EPROTO, "the container's start broke off"); break;
-		}
-		fd_close(fd);
-		if (r < 0)
-			return r;
-	}
-}
-
 static int start(const struct runtime *rt, const struct state *s, struct err *err)
 {
 	struct plan plan = { 0 };
 	_cleanup_close_ int stream = -EBADF;
+	const struct follow f = { .rt = rt,
+				  .process = &plan.process,
+				  .state = s,
+				  .pid = s->pid,
+				  .status = STATE_CREATED };
 	int r = check_status(s, err);
 
 	if (r == 0)
@@ -66,7 +46,7 @@ static int start(const struct runtime *rt, const struct state *s, struct err *er
 	if (r == 0)
 		r = launch_connect(s->dir_fd, STATE_START, &stream, err);
 	if (r == 0)
-		r = follow(rt, s, &plan, stream, err);
+		r = runtime_follow(&f, stream, err);
 	/* started, or never to be: in both cases nobody waits there any more */
 	if (stream >= 0)
 		(void)unlinkat(s->dir_fd, STATE_START, 0);

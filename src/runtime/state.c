@@ -165,18 +165,6 @@ static void member_string(struct json_read *r, void *to)
 	json_read_dup(r, to);
 }
 
-static void read_pairs(struct json_read *r, char ***ret)
-{
-	char *key;
-
-	for (json_read_object(r); json_read_key(r, &key);) {
-		const char *value = json_read_string(r);
-
-		if (!r->failed && strv_take(ret, str_printf("%s=%s", key, value ? value : "")) < 0)
-			json_read_fail(r, ENOMEM, "out of memory");
-	}
-}
-
 static void read_member(struct json_read *r, const char *key, struct state *s)
 {
 	const struct {
@@ -208,7 +196,7 @@ static void read_member(struct json_read *r, const char *key, struct state *s)
 	else if (!strcmp(key, "ownPids"))
 		s->own_pids = json_read_bool(r);
 	else if (!strcmp(key, "annotations"))
-		read_pairs(r, &s->annotations);
+		json_read_pairs(r, &s->annotations);
 	else
 		json_read_skip(r);
 }
@@ -299,6 +287,11 @@ int state_process(const struct state *s)
 	return TAKE_FD(fd);
 }
 
+const struct cgroup_ops *state_cgroups(const struct state *s)
+{
+	return s->cgroup ? cgroup_detect() : NULL;
+}
+
 enum state_status state_status_of(const struct state *s)
 {
 	const struct cgroup_ops *cgroups;
@@ -307,7 +300,7 @@ enum state_status state_status_of(const struct state *s)
 		return STATE_CREATING;
 	if (!proc_is_running(s->pid, s->pid_start))
 		return STATE_STOPPED;
-	cgroups = s->cgroup ? cgroup_detect() : NULL;
+	cgroups = state_cgroups(s);
 	if (cgroups && cgroups->is_frozen(s->cgroup) > 0)
 		return STATE_PAUSED;
 	return faccessat(s->dir_fd, STATE_START, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? STATE_CREATED

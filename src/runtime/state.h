@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct cgroup_ops;
 struct err;
 struct plan;
 struct runtime;
@@ -76,6 +77,8 @@ int state_save(const struct state *s, const struct plan *plan, struct err *err);
 int state_open(const struct runtime *rt, const char *id, bool lock, struct state *ret,
 	       struct err *err);
 int state_read_plan(const struct state *s, struct plan *ret, struct err *err);
+/* Who handles its cgroup; NULL: it has none. */
+const struct cgroup_ops *state_cgroups(const struct state *s);
 enum state_status state_status_of(const struct state *s);
 /* A pidfd of its first process; -ESRCH when it has ended. */
 int state_process(const struct state *s);

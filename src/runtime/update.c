@@ -123,7 +123,7 @@ static int update(const struct runtime *rt, const char *id, const struct update_
 		return r;
 	if (s.vm)
 		return machine_update(&s, &limits, err);
-	cgroups = s.cgroup ? cgroup_detect() : NULL;
+	cgroups = state_cgroups(&s);
 	if (!cgroups)
 		return err_set(err, EOPNOTSUPP, "container \"%s\" has no cgroup, which limits need",
 			       id);

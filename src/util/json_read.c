@@ -484,6 +484,18 @@ void json_read_strv(struct json_read *r, char ***ret)
 	}
 }
 
+void json_read_pairs(struct json_read *r, char ***ret)
+{
+	char *key;
+
+	for (json_read_object(r); json_read_key(r, &key);) {
+		const char *value = json_read_string(r);
+
+		if (!r->failed && strv_take(ret, str_printf("%s=%s", key, value ? value : "")) < 0)
+			json_read_fail(r, ENOMEM, "out of memory");
+	}
+}
+
 void json_read_dup(struct json_read *r, char **field)
 {
 	char *s = json_read_string(r), *copy = s ? strdup(s) : NULL;

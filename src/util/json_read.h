@@ -69,6 +69,8 @@ void json_read_skip(struct json_read *r);
 void json_read_raw(struct json_read *r, const char **ret, size_t *ret_len);
 /* Appends the strings of an array to a vector. */
 void json_read_strv(struct json_read *r, char ***ret);
+/* Appends the entries of an object of strings as "KEY=VALUE". */
+void json_read_pairs(struct json_read *r, char ***ret);
 /* Replaces *field by a copy of the string (NULL for null). */
 void json_read_dup(struct json_read *r, char **field);
 

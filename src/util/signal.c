@@ -45,3 +45,12 @@ int signal_parse(const char *text)
 		return 64 - (int)n;
 	return -EINVAL;
 }
+
+void signal_set_foreign(sigset_t *ret)
+{
+	static const int own[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS };
+
+	sigfillset(ret);
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		sigdelset(ret, own[i]);
+}

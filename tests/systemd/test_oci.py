@@ -147,6 +147,12 @@ EOF
         cat /proc/$($oci state c | sed -n 's/.*"pid": \([0-9]*\),/\1/p')/cgroup
         $oci exec c true; echo "exec $?"
         $oci delete -f c; echo "delete $?"
+        $oci restore --no-subreaper --image-path /tmp/images -b /tmp/c c </dev/null; echo "no subreaper $?"
+        $oci restore --image-path /tmp/images -b /tmp/c c </dev/null >/dev/null 2>/tmp/foreground.err &
+        for i in $(seq 100); do $oci state c 2>/dev/null | grep -q running && break; sleep 0.1; done
+        $oci kill c KILL; wait $!; echo "foreground $?"; cat /tmp/foreground.err
+        echo "left: $($oci list -q)"
+        $oci --criu /nowhere/criu restore -d --image-path /tmp/images -b /tmp/c c </dev/null; echo "no criu $?"
         grep -h Error /tmp/images/restore.log /tmp/images/dump.log 2>/dev/null | tail -n 5
         true
     """),
@@ -215,5 +221,6 @@ def test_rootless(result):
 def test_checkpoint_and_restore(result):
     out = step(result, "checkpoint")
     for line in ("criu check 0", "checkpoint 0", "it stopped", "restore 0", '"status": "running"', "it counts on",
-                 "exec 0", "delete 0", "0::/proa-test/c\n"):
+                 "exec 0", "delete 0", "0::/proa-test/c\n", "use --detach\nno subreaper 1\n", "foreground 137\n", "left: \n",
+                 "/nowhere/criu is not installed (Debian's package criu)\nno criu 1\n"):
         assert line in out, (line, out)
