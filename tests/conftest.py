@@ -103,19 +103,11 @@ class Background:
         self.end()
 
 
-class Terminal:
-    """A command on a pseudo-terminal, as a person would use it."""
+class TerminalEnd:
+    """Our side of a terminal, and all that came out of it: .fd and .output."""
 
-    def __init__(self, argv, env, rows=24, cols=80):
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
-            os.execve(argv[0], argv, env)
-        self.output = b""
-        self.status = None
-
-    def resize(self, rows, cols):
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+    fd = None
+    output = b""
 
     def send(self, text):
         os.write(self.fd, text.encode())
@@ -130,6 +122,20 @@ class Terminal:
                 piece = b""
             assert piece, f"no {text!r} in {self.output!r}"
             self.output += piece
+
+
+class Terminal(TerminalEnd):
+    """A command on a pseudo-terminal, as a person would use it."""
+
+    def __init__(self, argv, env, rows=24, cols=80):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+            os.execve(argv[0], argv, env)
+        self.status = None
+
+    def resize(self, rows, cols):
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
 
     def wait(self, limit_s=LIMIT_S):
         deadline = time.monotonic() + limit_s

@@ -251,22 +251,12 @@ int launch_go_on(int sync_fd, struct err *err)
 	return r < 0 ? err_sys(err, -r, "let the container's start go on") : 0;
 }
 
-/* The socket's address by way of a descriptor: a path of its own may be longer than sun_path. */
-static int socket_address(int dir_fd, const char *path, struct sockaddr_un *ret)
-{
-	int n;
-
-	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	n = snprintf(ret->sun_path, sizeof(ret->sun_path), "/proc/self/fd/%d/%s", dir_fd, path);
-	return n < 0 || (size_t)n >= sizeof(ret->sun_path) ? -ENAMETOOLONG : 0;
-}
-
 int launch_listen(int dir_fd, const char *path, int *ret_fd, struct err *err)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un a;
 
-	if (fd < 0 || socket_address(dir_fd, path, &a) < 0 ||
+	if (fd < 0 || io_socket_address(dir_fd, path, &a) < 0 ||
 	    bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 1) < 0)
 		return err_sys(err, errno, "make the socket \"%s\"", path);
 	*ret_fd = TAKE_FD(fd);
@@ -278,7 +268,7 @@ int launch_connect(int dir_fd, const char *path, int *ret_fd, struct err *err)
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un a;
 
-	if (fd < 0 || socket_address(dir_fd, path, &a) < 0 ||
+	if (fd < 0 || io_socket_address(dir_fd, path, &a) < 0 ||
 	    connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
 		return err_sys(err, errno, "reach the container that waits for its start");
 	*ret_fd = TAKE_FD(fd);

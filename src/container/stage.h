@@ -69,6 +69,15 @@ struct stage_report {
 	struct err err;
 };
 
+struct plan;
+
+/*
+ * Reads struct stage_start and its payload from the stream: *@ret, and the plan, or for STAGE_EXEC
+ * the plan with nothing but a process. @who names the reader in errors. 0, or -EPROTO, -ENOMEM.
+ */
+int stage_read_start(int fd, const char *who, struct stage_start *ret, struct plan *plan,
+		     struct err *err);
+
 /* main() of the stage: never returns success, for it then is another program. */
 int stage_main(int argc, char **argv);
 

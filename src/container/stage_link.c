@@ -55,29 +55,39 @@ static int receive_sources(struct stage *s, uint32_t count, struct err *err)
 	return 0;
 }
 
-static int receive_start(struct stage *s, struct err *err)
+int stage_read_start(int fd, const char *who, struct stage_start *ret, struct plan *plan,
+		     struct err *err)
 {
 	_cleanup_free_ uint8_t *payload = NULL;
-	struct stage_start start;
 
-	if (io_read_full(s->sync_fd, &start, sizeof(start)) != sizeof(start) ||
-	    start.payload_bytes > PLAN_WIRE_MAX)
-		return err_set(err, EPROTO, "the stage got no plan");
-	payload = malloc(start.payload_bytes + 1u);
+	if (io_read_full(fd, ret, sizeof(*ret)) != sizeof(*ret) ||
+	    ret->payload_bytes > PLAN_WIRE_MAX)
+		return err_set(err, EPROTO, "%s got no plan", who);
+	payload = malloc(ret->payload_bytes + 1u);
 	if (!payload)
 		return err_set(err, ENOMEM, "out of memory for a plan of %u bytes",
-			       start.payload_bytes);
-	if (io_read_full(s->sync_fd, payload, start.payload_bytes) != (ssize_t)start.payload_bytes)
-		return err_set(err, EPROTO, "the stage got half a plan");
+			       ret->payload_bytes);
+	if (io_read_full(fd, payload, ret->payload_bytes) != (ssize_t)ret->payload_bytes)
+		return err_set(err, EPROTO, "%s got half a plan", who);
+	switch (ret->mode) {
+	case STAGE_RUN: return plan_decode(payload, ret->payload_bytes, plan, err);
+	case STAGE_EXEC:
+		return plan_process_decode(payload, ret->payload_bytes, &plan->process, err);
+	default: return err_set(err, EPROTO, "%s got no plan", who);
+	}
+}
+
+static int receive_start(struct stage *s, struct err *err)
+{
+	struct stage_start start;
+	int r = stage_read_start(s->sync_fd, "the stage", &start, &s->plan, err);
+
+	if (r < 0)
+		return r;
 	s->mode = start.mode;
 	s->flags = start.flags;
 	s->cgroup_version = start.cgroup_version;
-	if (start.mode == STAGE_RUN) {
-		int r = plan_decode(payload, start.payload_bytes, &s->plan, err);
-
-		return r < 0 ? r : receive_sources(s, start.source_count, err);
-	}
-	return plan_process_decode(payload, start.payload_bytes, &s->plan.process, err);
+	return s->mode == STAGE_RUN ? receive_sources(s, start.source_count, err) : 0;
 }
 
 int stage_link_open(struct stage *s, int argc, char **argv, struct err *err)

@@ -26,27 +26,16 @@ static bool is_socket(int fd)
 
 static int receive(struct start *s, struct err *err)
 {
-	_cleanup_free_ uint8_t *payload = NULL;
 	struct stage_start h;
+	int r = stage_read_start(s->fd, "the machine's process", &h, &s->plan, err);
 
-	if (io_read_full(s->fd, &h, sizeof(h)) != sizeof(h) || h.payload_bytes > PLAN_WIRE_MAX)
-		return err_set(err, EPROTO, "the machine's process got no plan");
-	payload = malloc(h.payload_bytes + 1u);
-	if (!payload)
-		return err_set(err, ENOMEM, "out of memory for a plan of %u bytes",
-			       h.payload_bytes);
-	if (io_read_full(s->fd, payload, h.payload_bytes) != (ssize_t)h.payload_bytes)
-		return err_set(err, EPROTO, "the machine's process got half a plan");
+	if (r < 0)
+		return r;
 	if (h.source_count)
 		return err_set(err, EPROTO, "a machine opens the sources of its mounts itself");
 	s->mode = h.mode;
 	s->flags = h.flags;
-	switch (h.mode) {
-	case STAGE_RUN: return plan_decode(payload, h.payload_bytes, &s->plan, err);
-	case STAGE_EXEC:
-		return plan_process_decode(payload, h.payload_bytes, &s->plan.process, err);
-	default: return err_set(err, EPROTO, "the machine's process got no plan");
-	}
+	return 0;
 }
 
 int start_open(struct start *s, uint32_t preserved, struct err *err)

@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/syscall.h>
 #include "util/mem.h"
 
@@ -283,6 +284,18 @@ int io_remove_tree(int dir_fd, const char *name)
 	if (unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		return r < 0 ? r : -errno;
 	return 0;
+}
+
+int io_socket_address(int dir_fd, const char *name, struct sockaddr_un *ret)
+{
+	int n;
+
+	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	n = snprintf(ret->sun_path, sizeof(ret->sun_path), "/proc/self/fd/%d/%s", dir_fd, name);
+	if (n >= 0 && (size_t)n < sizeof(ret->sun_path))
+		return 0;
+	errno = ENAMETOOLONG;
+	return -1;
 }
 
 int io_send_fd(int sock, const void *bytes, size_t n, int fd)

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 struct err;
+struct sockaddr_un;
 
 /* Reads exactly @n bytes unless the end comes first; returns the bytes read or -errno. */
 ssize_t io_read_full(int fd, void *buf, size_t n);
@@ -46,6 +47,11 @@ int io_mkdir_all(int dir_fd, const char *path, mode_t mode);
  */
 int io_remove_tree(int dir_fd, const char *name);
 
+/*
+ * The address of the Unix socket @name in a directory, by way of its descriptor: sun_path holds 107
+ * bytes, and the state directories of some engines are longer. -1 with errno if the name is, too.
+ */
+int io_socket_address(int dir_fd, const char *name, struct sockaddr_un *ret);
 /* Sends/receives one message with at most one descriptor (SCM_RIGHTS). Received ones are CLOEXEC.
  */
 int io_send_fd(int sock, const void *bytes, size_t n, int fd);

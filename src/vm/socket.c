@@ -1,22 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The address goes by way of a descriptor of the directory: sun_path holds 107 bytes, and the state
- * directories of some engines are longer than that. */
 #include "vm/socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include "util/err.h"
+#include "util/io.h"
 #include "util/mem.h"
-
-static void address(int dir, const char *name, struct sockaddr_un *ret)
-{
-	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	snprintf(ret->sun_path, sizeof(ret->sun_path), "/proc/self/fd/%d/%s", dir, name);
-}
 
 int vm_socket_listen(const char *dir, const char *name, int backlog, struct err *err)
 {
@@ -24,9 +16,8 @@ int vm_socket_listen(const char *dir, const char *name, int backlog, struct err 
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un a;
 
-	if (at < 0 || fd < 0)
+	if (at < 0 || fd < 0 || io_socket_address(at, name, &a) < 0)
 		return err_sys(err, errno, "listen on %s/%s", dir, name);
-	address(at, name, &a);
 	(void)unlinkat(at, name, 0); /* of an owner that died */
 	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || fchmodat(at, name, 0600, 0) < 0 ||
 	    listen(fd, backlog) < 0)
@@ -40,9 +31,8 @@ int vm_socket_connect(const char *dir, const char *name, struct err *err)
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un a;
 
-	if (fd < 0)
+	if (fd < 0 || io_socket_address(at, name, &a) < 0)
 		return err_sys(err, errno, "talk to the machine");
-	address(at, name, &a);
 	if (at < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0) {
 		if (errno == ENOENT || errno == ECONNREFUSED)
 			return err_set(err, ESRCH, "the machine is not running");

@@ -19,6 +19,8 @@ import time
 
 import pytest
 
+from conftest import TerminalEnd
+
 LIMIT_S = 60
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CGROUP_PARENT = f"proa-oci-test-{os.getpid()}"  # several runs of the tests do not meet
@@ -352,7 +354,7 @@ class Bundle:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-class ConsoleSocket:
+class ConsoleSocket(TerminalEnd):
     """What --console-socket points at: takes the terminal's descriptor that the runtime sends."""
 
     def __init__(self, path):
@@ -361,8 +363,6 @@ class ConsoleSocket:
         self._listener.bind(self.path)
         self._listener.listen(1)
         self._listener.settimeout(LIMIT_S)
-        self.fd = None
-        self.output = b""
 
     def accept(self):
         """Waits for the descriptor, which becomes .fd; the message that came along."""
@@ -373,20 +373,6 @@ class ConsoleSocket:
         assert len(fds) == 1, fds
         self.fd = fds[0]
         return message
-
-    def send(self, text):
-        os.write(self.fd, text.encode())
-
-    def expect(self, text, limit_s=LIMIT_S):
-        deadline = time.monotonic() + limit_s
-        while text.encode() not in self.output:
-            readable, _, _ = select.select([self.fd], [], [], max(deadline - time.monotonic(), 0))
-            try:
-                piece = os.read(self.fd, 65536) if readable else b""
-            except OSError:
-                piece = b""
-            assert piece, f"no {text!r} in {self.output!r}"
-            self.output += piece
 
     def end(self):
         self._listener.close()

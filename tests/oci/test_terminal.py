@@ -16,6 +16,15 @@ def tty_bundle(bundle):
     return bundle
 
 
+def start_on_socket(bundle, console):
+    """create and start with --console-socket; the terminal's other side."""
+    sock = console()
+    bundle.create("--console-socket", sock.path)
+    sock.accept()
+    bundle.start()
+    return sock
+
+
 def test_console_socket(tty_bundle, console):
     tty_bundle.process["consoleSize"] = {"height": 33, "width": 101}
     tty_bundle.sh("tty; stty size; test -t 0 && test -t 1 && test -t 2 && echo all three; read x; echo got $x; exit 4")
@@ -35,10 +44,7 @@ def test_console_socket(tty_bundle, console):
 
 def test_resize_through_the_descriptor(tty_bundle, console):
     tty_bundle.sh("trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done")
-    sock = console()
-    tty_bundle.create("--console-socket", sock.path)
-    sock.accept()
-    tty_bundle.start()
+    sock = start_on_socket(tty_bundle, console)
     sock.expect("ready")
     termios.tcsetwinsize(sock.fd, (50, 120))
     sock.expect("50 120")
@@ -46,10 +52,7 @@ def test_resize_through_the_descriptor(tty_bundle, console):
 
 def test_the_terminal_is_the_controlling_one(tty_bundle, console):
     tty_bundle.sh("trap 'echo interrupted; exit 5' INT; echo ready; while :; do sleep 0.05; done")
-    sock = console()
-    tty_bundle.create("--console-socket", sock.path)
-    sock.accept()
-    tty_bundle.start()
+    sock = start_on_socket(tty_bundle, console)
     sock.expect("ready")
     sock.send("\x03")
     sock.expect("interrupted")
@@ -57,10 +60,7 @@ def test_the_terminal_is_the_controlling_one(tty_bundle, console):
 
 def test_dev_console_is_the_terminal(tty_bundle, console):
     tty_bundle.sh("echo to console >/dev/console; ls -l /dev/console; readlink /dev/ptmx; read x")
-    sock = console()
-    tty_bundle.create("--console-socket", sock.path)
-    sock.accept()
-    tty_bundle.start()
+    sock = start_on_socket(tty_bundle, console)
     sock.expect("to console")
     sock.expect("pts/ptmx")
     sock.send("\r")
@@ -69,10 +69,7 @@ def test_dev_console_is_the_terminal(tty_bundle, console):
 def test_the_terminal_belongs_to_the_user(tty_bundle, console):
     tty_bundle.process["user"] = {"uid": 1000, "gid": 1000}
     tty_bundle.sh("stat -c %u $(tty); echo ok >$(tty); read x")
-    sock = console()
-    tty_bundle.create("--console-socket", sock.path)
-    sock.accept()
-    tty_bundle.start()
+    sock = start_on_socket(tty_bundle, console)
     sock.expect("1000")
     sock.expect("ok")
     sock.send("\r")
