@@ -18,6 +18,7 @@ ALLOWED = {
     "systemd": {"util"},
     "container": {"plan", "util"},
     "vm": {"plan", "util", "guest"},
+    "vmm": {"util"},
     "guest": {"container", "plan", "util"},
     "relay": {"plan", "util"},
     "ocivm": {"relay", "vm", "container", "plan", "oci", "util", "guest"},

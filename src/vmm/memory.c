@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmm/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "util/err.h"
+#include "util/linux.h"
+#include "util/mem.h"
+
+#ifndef MFD_CLOEXEC
+#define MFD_CLOEXEC 1u
+#endif
+
+static int map_region(struct vmm_memory *m, gpa_t start, uint64_t bytes, uint64_t offset)
+{
+	int flags = m->fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+	void *host = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, m->fd,
+			  m->fd >= 0 ? (off_t)offset : 0);
+
+	if (host == MAP_FAILED)
+		return -errno;
+	/* whatever crashes, the guest's secrets are in no core file; the rest is advice */
+	(void)madvise(host, bytes, MADV_DONTDUMP);
+	(void)madvise(host, bytes, MADV_HUGEPAGE);
+	m->regions[m->count++] = (struct vmm_region){
+		.start = start, .bytes = bytes, .host = host, .offset = offset
+	};
+	return 0;
+}
+
+int memory_init(struct vmm_memory *m, uint64_t bytes, bool shared, struct err *err)
+{
+	uint64_t low = MIN(bytes, MEMORY_LOW_END);
+	int r;
+
+	*m = (struct vmm_memory){ .fd = -EBADF };
+	if (bytes < MEMORY_MIN_BYTES || bytes > MEMORY_MAX_BYTES || bytes % 4096)
+		return err_set(err, EINVAL,
+			       "a machine's memory must be between 16 MiB and 1 TiB, in whole "
+			       "pages of 4 KiB");
+	if (shared) {
+		m->fd = sys_memfd_create("guest", MFD_CLOEXEC);
+		if (m->fd < 0 || ftruncate(m->fd, (off_t)bytes) < 0) {
+			r = err_sys(err, errno, "make the machine's memory");
+			memory_done(m);
+			return r;
+		}
+	}
+	r = map_region(m, 0, low, 0);
+	if (r == 0 && bytes > low)
+		r = map_region(m, MEMORY_HIGH_START, bytes - low, low);
+	if (r < 0) {
+		memory_done(m);
+		return err_sys(err, -r, "reserve %llu MiB for the machine's memory",
+			       (unsigned long long)(bytes >> 20));
+	}
+	return 0;
+}
+
+void memory_done(struct vmm_memory *m)
+{
+	for (unsigned i = 0; i < m->count; i++)
+		munmap(m->regions[i].host, m->regions[i].bytes);
+	m->count = 0;
+	m->fd = fd_close(m->fd);
+}
+
+bool memory_read(const struct vmm_memory *m, gpa_t at, void *to, size_t bytes)
+{
+	const void *p = memory_at(m, at, bytes);
+
+	if (p)
+		memcpy(to, p, bytes);
+	return p;
+}
+
+bool memory_write(const struct vmm_memory *m, gpa_t at, const void *from, size_t bytes)
+{
+	void *p = memory_at(m, at, bytes);
+
+	if (p)
+		memcpy(p, from, bytes);
+	return p;
+}
+
+int memory_discard(const struct vmm_memory *m, gpa_t at, uint64_t bytes)
+{
+	void *p = memory_at(m, at, bytes);
+
+	if (!p || at % 4096 || bytes % 4096)
+		return -EFAULT;
+	/* of a shared memory MADV_DONTNEED would only drop our own view */
+	return madvise(p, bytes, m->fd >= 0 ? MADV_REMOVE : MADV_DONTNEED) < 0 ? -errno : 0;
+}
