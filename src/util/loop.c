@@ -50,6 +50,7 @@ void loop_remove(struct loop *l, struct loop_watch *w)
 		return;
 	epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
 	w->added = false;
+	l->removals++;
 	for (int i = 0; i < l->round_count; i++)
 		if (l->round[i].data.ptr == w)
 			l->round[i].data.ptr = NULL;
@@ -57,10 +58,19 @@ void loop_remove(struct loop *l, struct loop_watch *w)
 
 int loop_once(struct loop *l, int timeout_ms)
 {
-	int n = epoll_wait(l->epoll_fd, l->round, LOOP_ROUND, timeout_ms);
+	unsigned removals = l->removals;
+	int n, e;
 
+	if (l->lock)
+		pthread_mutex_unlock(l->lock);
+	n = epoll_wait(l->epoll_fd, l->round, LOOP_ROUND, timeout_ms);
+	e = errno;
+	if (l->lock)
+		pthread_mutex_lock(l->lock);
 	if (n < 0)
-		return errno == EINTR ? 0 : -errno;
+		return e == EINTR ? 0 : -e;
+	if (l->lock && removals != l->removals)
+		return 0;
 	l->round_count = n;
 	for (int i = 0; i < n; i++) {
 		struct loop_watch *w = l->round[i].data.ptr;

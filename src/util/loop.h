@@ -4,12 +4,17 @@
  *
  * A watch is a struct of its user's, added and removed; the loop owns nothing and allocates
  * nothing. A callback may remove any watch, its own included; a watch removed in a round is not
- * called in the rest of it. Regular files, which epoll refuses, are "always ready": their users
- * write directly.
+ * called in the rest of it. Regular files, which epoll refuses, are
+ * "always ready": their users write directly.
+ *
+ * With a lock, other threads that hold it may use the loop's functions as well: loop_run() is called
+ * with the lock held, and lets go of it only while it waits. What became ready meanwhile is not
+ * believed if a watch was removed in that time; it is told again.
  */
 #ifndef PROA_UTIL_LOOP_H
 #define PROA_UTIL_LOOP_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
@@ -28,6 +33,8 @@ struct loop_watch {
 struct loop {
 	int epoll_fd;
 	bool stopped;
+	pthread_mutex_t *lock; /* NULL: one thread only */
+	unsigned removals;
 	struct epoll_event round[LOOP_ROUND]; /* events of the round being called */
 	int round_count;
 };

@@ -162,5 +162,7 @@ void virtio_device_free(struct virtio_device *d)
 	if (!d)
 		return;
 	reset(d);
+	if (d->transport_free)
+		d->transport_free(d);
 	d->ops->free(d);
 }

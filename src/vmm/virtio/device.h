@@ -60,6 +60,7 @@ struct virtio_device {
 	 * Eventfds, the transport's own: what kicks queue @n, and what interrupts for it. */
 	int (*kick_fd)(struct virtio_device *d, unsigned n);
 	int (*call_fd)(struct virtio_device *d, unsigned n);
+	void (*transport_free)(struct virtio_device *d); /* NULL: none */
 	void *transport;
 };
 
@@ -99,6 +100,7 @@ void virtio_set_queue_ready(struct virtio_device *d, unsigned n, bool ready);
 /* A kick; ignored while the device is not started. */
 void virtio_notify(struct virtio_device *d, unsigned n);
 
+/* Frees the device (may be NULL) and its transport. */
 void virtio_device_free(struct virtio_device *d);
 
 #endif

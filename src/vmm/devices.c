@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmm/devices.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "util/err.h"
+#include "util/mem.h"
+#include "vmm/control.h"
+#include "vmm/halt.h"
+#include "vmm/pci.h"
+#include "vmm/power.h"
+#include "vmm/serial.h"
+#include "vmm/virtio/console.h"
+#include "vmm/virtio/device.h"
+#include "vmm/virtio/fs.h"
+#include "vmm/virtio/transport.h"
+#include "vmm/vmm.h"
+
+/* The device becomes the machine's, also when it cannot be attached. */
+static int attach(struct vmm *v, struct virtio_device *d, struct err *err)
+{
+	unsigned slot = v->device_count;
+
+	if (slot == VMM_DEVICES_MAX) {
+		virtio_device_free(d);
+		return err_set(err, ENOSPC, "a machine has room for %d virtio devices",
+			       VMM_DEVICES_MAX);
+	}
+	v->devices[v->device_count++] = d;
+	return v->pci ? virtio_pci_attach(v, d, slot, err) : virtio_mmio_attach(v, d, slot, err);
+}
+
+static void close_ports(const struct console_port_options *ports, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		fd_close(ports[i].in_fd);
+		if (ports[i].out_fd != ports[i].in_fd)
+			fd_close(ports[i].out_fd);
+	}
+}
+
+/* The terminal on our own standard input and output, and a channel for each port. */
+static int add_console(struct vmm *v, struct err *err)
+{
+	const struct vmm_config *c = v->config;
+	struct console_port_options ports[CONSOLE_PORTS_MAX];
+	struct virtio_device *d;
+	unsigned n = 0;
+	int r = 0;
+
+	if (c->console == CONFIG_CONSOLE_VIRTIO)
+		ports[n++] = (struct console_port_options){ .terminal = true,
+							    .in_fd = dup(STDIN_FILENO),
+							    .out_fd = dup(STDOUT_FILENO) };
+	for (unsigned i = 0; r == 0 && i < c->port_count; i++) {
+		int fd = config_channel_open(&c->ports[i].channel, c->ports[i].name, err);
+
+		if (fd < 0)
+			r = fd;
+		else
+			ports[n++] = (struct console_port_options){ .name = c->ports[i].name,
+								    .in_fd = fd,
+								    .out_fd = fd };
+	}
+	if (r == 0 && n) {
+		r = virtio_console_new(ports, n, &v->memory, &v->loop, &d, err);
+		return r == 0 ? attach(v, d, err) : r;
+	}
+	close_ports(ports, n);
+	return r;
+}
+
+static int add_fs(struct vmm *v, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < v->config->fs_count; i++) {
+		const struct config_fs *c = &v->config->fs[i];
+		struct virtio_device *d;
+		int fd = config_channel_open(&c->socket, c->tag, err);
+
+		if (fd < 0)
+			return fd;
+		r = virtio_fs_new(c->tag, c->queues, fd, &v->memory, &v->loop, &d, err);
+		if (r == 0)
+			r = attach(v, d, err);
+	}
+	return r;
+}
+
+int devices_make(struct vmm *v, struct err *err)
+{
+	int r = power_add(v, err);
+
+	if (r == 0)
+		r = halt_watch(v, err);
+	if (r == 0 && v->config->console == CONFIG_CONSOLE_SERIAL)
+		r = serial_new(v, STDIN_FILENO, STDOUT_FILENO, &v->serial, err);
+	if (r == 0 && v->config->pci)
+		r = pci_new(v, &v->pci, err);
+	if (r == 0)
+		r = add_console(v, err);
+	if (r == 0)
+		r = add_fs(v, err);
+	return r == 0 ? control_new(v, &v->control, err) : r;
+}
+
+void devices_free(struct vmm *v)
+{
+	control_free(v->control);
+	while (v->device_count)
+		virtio_device_free(v->devices[--v->device_count]);
+	pci_free(v->pci);
+	serial_free(v->serial);
+	halt_unwatch(v);
+	fd_close(v->power_fd);
+}

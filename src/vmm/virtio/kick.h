@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The eventfds by which the driver kicks a device's queues, watched by the loop. */
+#ifndef PROA_VMM_VIRTIO_KICK_H
+#define PROA_VMM_VIRTIO_KICK_H
+
+#include "util/loop.h"
+#include "vmm/virtio/device.h"
+
+#define KICK_QUEUES_MAX 32
+
+struct virtio_kick {
+	struct loop_watch watch;
+	struct virtio_device *device;
+	unsigned queue;
+};
+
+/* Makes and watches one for each queue of @d. 0 or -errno; kick_done() in any case. */
+int kick_init(struct virtio_kick *kicks, struct virtio_device *d);
+void kick_done(struct virtio_kick *kicks, struct virtio_device *d);
+/* Another process serves queue @n: no more watched here. */
+void kick_unwatch(struct virtio_kick *k);
+
+#endif
