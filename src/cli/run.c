@@ -68,6 +68,10 @@ static int set_isolation(struct run_flags *f, struct err *err)
 	if (o->kernel && o->isolation != PLAN_VM)
 		return err_set(err, EINVAL,
 			       "--kernel needs --vm: a container runs on the kernel of this host");
+	if (o->hypervisor && o->isolation != PLAN_VM)
+		return err_set(err, EINVAL, "--hypervisor needs --vm");
+	if (o->hypervisor && !strcmp(o->hypervisor, "auto"))
+		o->hypervisor = NULL;
 	return 0;
 }
 
@@ -124,6 +128,8 @@ int cmd_run(struct cli *cli, int argc, char **argv)
 		{ 0, "init", ARGS_FLAG, &o->init, NULL,
 		  "Run the command under a process 1 that reaps and forwards signals", NULL,
 		  false },
+		{ 0, "hypervisor", ARGS_STRING, &o->hypervisor, "NAME",
+		  "What runs the machine: auto (default), proa-vmm (on KVM), qemu", NULL, false },
 		{ 'i', "interactive", ARGS_FLAG, &o->interactive, NULL, "Pass standard input on",
 		  NULL, false },
 		{ 0, "isolation", ARGS_STRING, &f.isolation, "HOW",

@@ -454,6 +454,8 @@ static int make_root(const struct plan_options *o, struct plan *p, struct err *e
 		r = set(&p->vm.disk, o->disk, err);
 	if (r == 0)
 		r = set(&p->vm.kernel, o->kernel, err);
+	if (r == 0)
+		r = set(&p->vm.hypervisor, o->hypervisor, err);
 	return r;
 }
 

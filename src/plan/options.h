@@ -49,7 +49,7 @@ struct plan_options {
 	const struct plan_device *devices; /* --device, looked up on the host */
 	const uint8_t *device_access;	   /* for each: 1 read, 2 write, 4 mknod */
 	size_t device_count;
-	const char *kernel;
+	const char *kernel, *hypervisor;
 	char **layer_dirs; /* topmost first */
 	const char *upper, *work, *disk;
 };

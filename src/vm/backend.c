@@ -20,6 +20,7 @@
 #include "util/str.h"
 #include "vm/client.h"
 #include "vm/machine.h"
+#include "vm/qemu/qemu.h"
 #include "vm/share.h"
 
 #define CPUS_MAX 8 /* of a machine that nobody sized: more cost start time, and boot uses one */
@@ -119,7 +120,11 @@ static int check_size(const struct plan *plan, struct err *err)
 static int vm_check(const struct plan *plan, struct err *err)
 {
 	_cleanup_free_ char *qemu = NULL, *virtiofsd = NULL;
-	int r = qemu_choose(plan->vm.hypervisor, &qemu, err);
+	int r = 0;
+
+	/* which one it will be is found out when it starts; without KVM it is QEMU */
+	if (!plan->vm.hypervisor && access("/dev/kvm", R_OK | W_OK) < 0)
+		r = qemu_find(&qemu, err);
 
 	if (r == 0 && vm_share_count(plan) > 0)
 		r = vm_share_find(&virtiofsd, err);

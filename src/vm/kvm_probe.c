@@ -38,6 +38,7 @@
 #define PAGE	   0x7000u /* see kvm_probe_guest.S */
 #define STACK	   0xa000u /* grows down */
 #define DONE_PORT  0xf4
+#define TIMER_VECTOR 0x30 /* see kvm_probe_guest.S */
 #define CPUIDS_MAX 128
 
 /* In the order of kvm_probe_guest.S; before STEP_ENTERED the host prepares. */
@@ -52,6 +53,7 @@ enum probe_step {
 	STEP_PRIVILEGED,
 	STEP_USER,
 	STEP_SYSCALL,
+	STEP_TIMER,
 	STEP_DONE,
 };
 
@@ -66,10 +68,11 @@ static const char *const step_names[] = {
 	[STEP_PRIVILEGED] = "a privileged instruction (cr3, invlpg, msr, swapgs)",
 	[STEP_USER] = "going to user mode (sysret)",
 	[STEP_SYSCALL] = "a system call from user mode (syscall)",
+	[STEP_TIMER] = "an interrupt of the timer",
 };
 
 extern const uint8_t kvm_probe_start[], kvm_probe_end[], kvm_probe_breakpoint[],
-	kvm_probe_syscall[];
+	kvm_probe_syscall[], kvm_probe_timer[];
 
 /* What the child tells; in memory shared with it. */
 struct probe {
@@ -90,19 +93,25 @@ static uint32_t guest_address(const uint8_t *label)
 	return CODE + (uint32_t)(label - kvm_probe_start);
 }
 
+/* An interrupt gate into kernel code; vectors without one are a triple fault. */
+static void put_gate(struct probe *p, unsigned vector, const uint8_t *label)
+{
+	uint64_t at = guest_address(label);
+
+	put64(p, IDT + vector * 16,
+	      (at & 0xffff) | 0x08ull << 16 | 0x8e00ull << 32 | (at & 0xffff0000) << 32);
+}
+
 static void fill_memory(struct probe *p, uint8_t features)
 {
-	uint64_t handler = guest_address(kvm_probe_breakpoint);
-
 	/* flat 64-bit segments: kernel code and data, (32-bit user code), user data, user code */
 	put64(p, GDT + 0x08, 0x00af9b000000ffffull);
 	put64(p, GDT + 0x10, 0x00cf93000000ffffull);
 	put64(p, GDT + 0x18, 0x00cffb000000ffffull);
 	put64(p, GDT + 0x20, 0x00cff3000000ffffull);
 	put64(p, GDT + 0x28, 0x00affb000000ffffull);
-	/* vector 3: an interrupt gate into kernel code; all others are absent: a triple fault */
-	put64(p, IDT + 3 * 16,
-	      (handler & 0xffff) | 0x08ull << 16 | 0x8e00ull << 32 | (handler & 0xffff0000) << 32);
+	put_gate(p, 3, kvm_probe_breakpoint);
+	put_gate(p, TIMER_VECTOR, kvm_probe_timer);
 	put64(p, PML4, PDPT | 7);
 	put64(p, PDPT, PD | 7);
 	put64(p, PD, 0x87); /* 2 MiB, writable, user */
@@ -133,6 +142,8 @@ static int create(struct probe *p, struct vcpu *v)
 	if (v->vm < 0)
 		return failed(p, "KVM_CREATE_VM");
 	(void)ioctl(v->vm, KVM_SET_TSS_ADDR, 0xfffbd000ul);
+	if (ioctl(v->vm, KVM_CREATE_IRQCHIP, 0) < 0)
+		return failed(p, "KVM_CREATE_IRQCHIP");
 	if (ioctl(v->vm, KVM_SET_USER_MEMORY_REGION, &region) < 0)
 		return failed(p, "KVM_SET_USER_MEMORY_REGION");
 	v->fd = ioctl(v->vm, KVM_CREATE_VCPU, 0);
@@ -235,7 +246,7 @@ static int run_guest(struct probe *p, struct vcpu *v)
 
 static void describe(const struct probe *p, bool in_time, struct vm_kvm_verdict *ret)
 {
-	unsigned step = MIN(p->memory[PAGE], (unsigned)STEP_SYSCALL);
+	unsigned step = MIN(p->memory[PAGE], (unsigned)STEP_TIMER);
 
 	if (p->done) {
 		*ret = (struct vm_kvm_verdict){ .usable = true, .reason = "usable" };

@@ -61,8 +61,8 @@ static void set_timer(struct vm_machine *m, int seconds)
 /* Tells the end; the user may free the machine in it. */
 static void machine_end(struct vm_machine *m, int code, const struct err *why)
 {
-	if (m->qemu.pid > 0)
-		(void)sys_pidfd_send_signal(m->qemu.pidfd, SIGKILL);
+	if (m->hypervisor.pid > 0)
+		(void)sys_pidfd_send_signal(m->hypervisor.pidfd, SIGKILL);
 	vm_switch_free(TAKE_PTR(m->clients), why);
 	vm_session_end(&m->session, code, why);
 }
@@ -75,18 +75,18 @@ static void end_by_protocol(struct vm_machine *m)
 	machine_end(m, EXIT_PROA, &why);
 }
 
-static void qemu_ended(struct loop_watch *w, uint32_t events _unused_)
+static void hypervisor_ended(struct loop_watch *w, uint32_t events _unused_)
 {
-	struct vm_machine *m = container_of(w, struct vm_machine, qemu_watch);
+	struct vm_machine *m = container_of(w, struct vm_machine, hypervisor_watch);
 	struct err why = ERR_INIT;
 	int status;
 
-	if (!vm_helper_reap(&m->qemu, &status))
+	if (!vm_helper_reap(&m->hypervisor, &status))
 		return;
 	loop_remove(m->loop, w);
 	vm_tail_drain(&m->console);
 	vm_tail_drain(&m->complaints);
-	vm_report_end(&m->console, &m->complaints, status, &why);
+	vm_report_end(m->kind->name, &m->console, &m->complaints, status, &why);
 	machine_end(m, m->killed ? 128 + SIGKILL : EXIT_PROA, m->killed ? NULL : &why);
 }
 
@@ -187,7 +187,7 @@ static int machine_signal(struct vm_session *s, int signo)
 		m->killed = true;
 		set_timer(m, command ? KILL_LIMIT_S : 0);
 		if (!command)
-			(void)sys_pidfd_send_signal(m->qemu.pidfd, SIGKILL);
+			(void)sys_pidfd_send_signal(m->hypervisor.pidfd, SIGKILL);
 	}
 	return r;
 }
@@ -217,14 +217,14 @@ static void machine_free(struct vm_session *s)
 	struct vm_machine *m = machine_of(s);
 
 	vm_switch_free(TAKE_PTR(m->clients), NULL);
-	loop_remove(m->loop, &m->qemu_watch);
+	loop_remove(m->loop, &m->hypervisor_watch);
 	loop_remove(m->loop, &m->timer_watch);
 	m->timer_watch.fd = fd_close(m->timer_watch.fd);
 	link_done(&m->link);
 	/* both are told before either is waited for */
 	if (m->share.pid > 0)
 		(void)sys_pidfd_send_signal(m->share.pidfd, SIGKILL);
-	vm_helper_end(&m->qemu);
+	vm_helper_end(&m->hypervisor);
 	vm_helper_end(&m->share);
 	vm_tail_done(&m->console);
 	vm_tail_done(&m->complaints);
@@ -235,7 +235,7 @@ static void machine_free(struct vm_session *s)
 	vm_kernel_done(&m->kernel);
 	free(m->initramfs);
 	free(m->disk);
-	free(m->qemu_binary);
+	free(m->binary);
 	free(m);
 }
 
@@ -243,7 +243,7 @@ static void machine_free(struct vm_session *s)
 
 static int write_state(struct vm_machine *m, struct err *err)
 {
-	const struct vm_helper *helpers[] = { &m->qemu, &m->share };
+	const struct vm_helper *helpers[] = { &m->hypervisor, &m->share };
 	_cleanup_free_ char *path = str_printf("%s/" VM_STATE_NAME, m->inst->run_dir);
 	struct str_buf b = { 0 };
 	int r = -ENOMEM;
@@ -273,22 +273,28 @@ static int start_share(struct vm_machine *m, int stderr_fd, int *ret_fd, struct 
 	return vm_share_start(m->plan, dir, stderr_fd, &m->share, ret_fd, err);
 }
 
-static int spawn_qemu(struct vm_machine *m, struct qemu_spec *spec, const int fds[2], int console,
-		      int complaints, struct err *err)
+static int spawn_hypervisor(struct vm_machine *m, struct vm_spec *spec, const int theirs[2],
+			    int console, int complaints, struct err *err)
 {
+	_cleanup_close_ int config = -EBADF;
 	_cleanup_strv_ char **argv = NULL;
-	struct vm_spawn spawn = {
-		.stdout_fd = console, .stderr_fd = complaints, .fds = fds, .fd_count = 2
-	};
+	int fds[] = { theirs[0], theirs[1], -EBADF };
+	struct vm_spawn spawn = { .stdout_fd = console,
+				  .stderr_fd = complaints,
+				  .fds = fds,
+				  .fd_count = ARRAY_SIZE(fds),
+				  .own_pids = m->kind->own_pids };
 	int r;
 
 	spec->agent_fd = SPAWN_FIRST_FD;
 	spec->share_fd = fds[1] >= 0 ? SPAWN_FIRST_FD + 1 : -1;
-	r = qemu_command(spec, &argv);
+	spec->config_fd = SPAWN_FIRST_FD + 2;
+	r = m->kind->command(spec, &argv, &config);
 	if (r < 0)
-		return err_sys(err, -r, "make QEMU's command line");
+		return err_sys(err, -r, "make the command line of %s", m->kind->name);
+	fds[2] = config;
 	spawn.argv = argv;
-	return vm_spawn(&spawn, &m->qemu, err);
+	return vm_spawn(&spawn, &m->hypervisor, err);
 }
 
 static int watch_link(struct vm_machine *m, int fd, struct err *err)
@@ -304,7 +310,7 @@ static int watch_link(struct vm_machine *m, int fd, struct err *err)
 	return 0;
 }
 
-static int start_processes(struct vm_machine *m, struct qemu_spec *spec, struct err *err)
+static int start_processes(struct vm_machine *m, struct vm_spec *spec, struct err *err)
 {
 	_cleanup_close_ int theirs = -EBADF, share_fd = -EBADF, console = -EBADF,
 			    complaints = -EBADF;
@@ -320,7 +326,7 @@ static int start_processes(struct vm_machine *m, struct qemu_spec *spec, struct 
 	if (r == 0)
 		r = start_share(m, complaints, &share_fd, err);
 	if (r == 0)
-		r = spawn_qemu(m, spec, (int[]){ theirs, share_fd }, console, complaints, err);
+		r = spawn_hypervisor(m, spec, (int[]){ theirs, share_fd }, console, complaints, err);
 	return r;
 }
 
@@ -332,12 +338,12 @@ static int watch_machine(struct vm_machine *m, struct err *err)
 	if (timer < 0)
 		return err_sys(err, errno, "watch the machine");
 	m->timer_watch = (struct loop_watch){ .fd = timer, .events = EPOLLIN, .call = timer_ready };
-	m->qemu_watch =
-		(struct loop_watch){ .fd = m->qemu.pidfd, .events = EPOLLIN, .call = qemu_ended };
+	m->hypervisor_watch =
+		(struct loop_watch){ .fd = m->hypervisor.pidfd, .events = EPOLLIN, .call = hypervisor_ended };
 	set_timer(m, BOOT_LIMIT_S);
 	r = loop_add(m->loop, &m->timer_watch);
 	if (r == 0)
-		r = loop_add(m->loop, &m->qemu_watch);
+		r = loop_add(m->loop, &m->hypervisor_watch);
 	if (r < 0)
 		return err_sys(err, -r, "watch the machine");
 	return vm_switch_open(m->loop, m->inst->run_dir, &m->link, &owner, &m->clients, err);
@@ -350,7 +356,7 @@ int vm_machine_boot(struct loop *loop, const struct plan *plan, const struct ins
 	static const struct vm_session_owner owner = { .signal = machine_signal,
 						       .free = machine_free };
 	struct vm_machine *m = calloc(1, sizeof(*m));
-	struct qemu_spec spec = { .memory_bytes = vm_machine_memory(plan),
+	struct vm_spec spec = { .memory_bytes = vm_machine_memory(plan),
 				  .cpus = vm_machine_cpus(plan),
 				  .verbose_console = log_is_verbose() };
 	int r;
@@ -360,7 +366,7 @@ int vm_machine_boot(struct loop *loop, const struct plan *plan, const struct ins
 	m->loop = loop;
 	m->plan = plan;
 	m->inst = inst;
-	m->qemu = m->share = (struct vm_helper)VM_HELPER_INIT;
+	m->hypervisor = m->share = (struct vm_helper)VM_HELPER_INIT;
 	m->timer_watch.fd = -EBADF;
 	m->dir_fd = open(inst->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	m->run_dir_fd = open(inst->run_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -369,7 +375,7 @@ int vm_machine_boot(struct loop *loop, const struct plan *plan, const struct ins
 	if (r == 0)
 		r = start_processes(m, &spec, err);
 	if (r == 0) {
-		m->session.pid = m->qemu.pid;
+		m->session.pid = m->hypervisor.pid;
 		r = watch_machine(m, err);
 	}
 	if (r == 0)

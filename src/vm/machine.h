@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A running machine, in the process that owns it: QEMU, virtiofsd, the link to the agent, the first
+ * A running machine, in the process that owns it: its hypervisor, virtiofsd, the link to the agent, the first
  * process as a session, and the clients that exec.
  */
 #ifndef PROA_VM_MACHINE_H
@@ -9,8 +9,8 @@
 #include "link.h"
 #include "plan/backend.h"
 #include "vm/host.h"
+#include "vm/hypervisor.h"
 #include "vm/kernel.h"
-#include "vm/qemu/qemu.h"
 #include "vm/session.h"
 #include "vm/spawn.h"
 #include "vm/tail.h"
@@ -28,13 +28,14 @@ struct vm_machine {
 	bool run_sent;	  /* it was told what to run */
 	bool killed;	  /* SIGKILL was asked for */
 	int seconds_left; /* of the limit that is counted now */
-	struct vm_helper qemu, share;
-	struct loop_watch qemu_watch, timer_watch;
+	const struct vm_hypervisor *kind;
+	struct vm_helper hypervisor, share;
+	struct loop_watch hypervisor_watch, timer_watch;
 	struct vm_tail console, complaints; /* serial console; standard error of the helpers */
 	struct vm_switch *clients;
 	struct vm_kernel kernel;
 	int dir_fd, run_dir_fd; /* of the instance: its owner may leave the host's paths behind */
-	char *initramfs, *disk, *qemu_binary;
+	char *initramfs, *disk, *binary;
 	char *joined_initrd; /* a file of this machine alone: the plan's initrd and ours */
 };
 
@@ -60,7 +61,7 @@ int vm_machine_boot(struct loop *loop, const struct plan *plan, const struct ins
 int vm_machine_run(struct vm_machine *m, struct err *err);
 
 /* Files and accelerator, into @spec, which borrows from @m (prepare.c). */
-int vm_machine_prepare(struct vm_machine *m, const char *facts, struct qemu_spec *spec,
+int vm_machine_prepare(struct vm_machine *m, const char *facts, struct vm_spec *spec,
 		       struct err *err);
 
 /* Memory and CPUs of the machine for this plan (backend.c). */

@@ -15,24 +15,64 @@
 #include "vm/machine.h"
 #include "vm/share.h"
 
-/* KVM or emulation: by what was seen to work on this host since it was started. */
-static void choose_accelerator(struct vm_machine *m, const char *facts, struct qemu_spec *spec)
+static bool is_vmm_path(const char *path)
 {
+	const char *slash = strrchr(path, '/');
+
+	return slash && !strcmp(slash + 1, vm_proa_vmm.name);
+}
+
+/* proa-vmm where KVM is usable, QEMU elsewhere, unless the plan says which. */
+static int choose_kind(const struct plan_vm *vm, const struct vm_kvm_verdict *kvm,
+		       const struct vm_hypervisor **ret, struct err *err)
+{
+	const char *wanted = vm->hypervisor;
+
+	if (!wanted)
+		/* arguments for a hypervisor that nobody named are QEMU's */
+		*ret = kvm->usable && !vm->hypervisor_args ? &vm_proa_vmm : &vm_qemu;
+	else if (!strcmp(wanted, vm_proa_vmm.name) || is_vmm_path(wanted))
+		*ret = &vm_proa_vmm;
+	else if (!strcmp(wanted, vm_qemu.name) || strchr(wanted, '/'))
+		*ret = &vm_qemu;
+	else
+		return err_set(err, EINVAL, "no hypervisor \"%s\": it is %s, %s, or a path of one",
+			       wanted, vm_proa_vmm.name, vm_qemu.name);
+	if (*ret == &vm_proa_vmm && !kvm->usable)
+		return err_set(err, ENOTSUP,
+			       "proa-vmm needs KVM, and here %s; qemu runs without (--hypervisor "
+			       "qemu)",
+			       kvm->reason);
+	return 0;
+}
+
+/* By what was seen to work on this host since it was started. */
+static int choose_hypervisor(struct vm_machine *m, const char *facts, struct vm_spec *spec,
+			     struct err *err)
+{
+	const struct plan_vm *vm = &m->plan->vm;
 	struct vm_kvm_verdict kvm = { 0 };
-	uint32_t plan_cpus = m->plan->vm.cpus;
+	bool path = vm->hypervisor && strchr(vm->hypervisor, '/');
+	int r;
 
 	if (vm_kvm_probe(facts, &kvm) < 0)
 		kvm.usable = false;
+	r = choose_kind(vm, &kvm, &m->kind, err);
+	if (r == 0)
+		r = m->kind->find(path ? vm->hypervisor : NULL, &m->binary, err);
+	if (r < 0)
+		return r;
 	spec->kvm = kvm.usable;
 	if (!kvm.usable) {
 		spec->tsc_khz = vm_tsc_khz(facts);
 		/* an emulated CPU is a busy thread of this host: only those that were asked for */
-		spec->cpus = plan_cpus ? plan_cpus : 1;
+		spec->cpus = vm->cpus ? vm->cpus : 1;
 	}
-	log_verbose("machine: %s (KVM: %s), %llu MiB, %u CPU%s, kernel %s",
+	log_verbose("machine: %s, %s (KVM: %s), %llu MiB, %u CPU%s", m->kind->name,
 		    kvm.usable ? "KVM" : "software emulation", kvm.reason,
 		    (unsigned long long)(spec->memory_bytes >> 20), spec->cpus,
-		    spec->cpus == 1 ? "" : "s", m->kernel.image);
+		    spec->cpus == 1 ? "" : "s");
+	return 0;
 }
 
 static int copy_into(int to, const char *path, off_t *ret_size, struct err *err)
@@ -93,7 +133,7 @@ static int check_file(const char *path, const char *what, int mode, struct err *
 	return 0;
 }
 
-static int prepare_disks(struct vm_machine *m, struct qemu_spec *spec, struct err *err)
+static int prepare_disks(struct vm_machine *m, struct vm_spec *spec, struct err *err)
 {
 	const struct plan *p = m->plan;
 	int r;
@@ -115,14 +155,14 @@ static int prepare_disks(struct vm_machine *m, struct qemu_spec *spec, struct er
 	return r;
 }
 
-int vm_machine_prepare(struct vm_machine *m, const char *facts, struct qemu_spec *spec,
+int vm_machine_prepare(struct vm_machine *m, const char *facts, struct vm_spec *spec,
 		       struct err *err)
 {
 	const struct instance *inst = m->inst;
 	const struct plan *p = m->plan;
 	unsigned uses = (vm_share_count(p) > 0 ? KERNEL_SHARE : 0) |
 			(vm_root_of(p) == VM_ROOT_IMAGE ? KERNEL_IMAGE : 0);
-	int r = qemu_choose(p->vm.hypervisor, &m->qemu_binary, err);
+	int r = choose_hypervisor(m, facts, spec, err);
 
 	if (r == 0)
 		r = vm_kernel_find(inst->store, p->vm.kernel, &m->kernel, err);
@@ -135,11 +175,11 @@ int vm_machine_prepare(struct vm_machine *m, const char *facts, struct qemu_spec
 		r = join_initrd(m, err);
 	if (r < 0)
 		return r;
-	spec->binary = m->qemu_binary;
+	spec->binary = m->binary;
 	spec->kernel = m->kernel.image;
 	spec->initramfs = m->joined_initrd ? m->joined_initrd : m->initramfs;
 	spec->parameters = p->vm.parameters;
 	spec->more_args = p->vm.hypervisor_args;
-	choose_accelerator(m, facts, spec);
+	log_verbose("machine: kernel %s", m->kernel.image);
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include "util/err.h"
+#include "vm/hypervisor.h"
 #include "vm/tail.h"
 
 #define PANIC	    "Kernel panic - not syncing: "
@@ -27,22 +28,40 @@ static void tell(struct err *why, const struct vm_tail *tail, const char *whose,
 		err_set(why, EIO, "%s", what);
 }
 
-static void describe_status(int status, char *ret, size_t size)
+/* What proa-vmm says by its exit code (docs/vmm.md); NULL: another program, or another code. */
+static const char *vmm_end_word(const char *who, int code)
+{
+	if (strcmp(who, vm_proa_vmm.name) != 0)
+		return NULL;
+	switch (code) {
+	case 2: return "it was told to";
+	case 10: return "its kernel asked for a reset";
+	case 11: return "its kernel panicked";
+	case 12: return "its processor met a triple fault";
+	case 13: return "its processors were halted for ever";
+	default: return NULL;
+	}
+}
+
+static void describe_status(const char *who, int status, char *ret, size_t size)
 {
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
 		snprintf(ret, size,
-			 "the machine ended: QEMU was killed (did the host run out of memory?)");
+			 "the machine ended: %s was killed (did the host run out of memory?)", who);
 	else if (WIFSIGNALED(status))
-		snprintf(ret, size, "the machine ended: QEMU crashed (signal %d)",
+		snprintf(ret, size, "the machine ended: %s crashed (signal %d)", who,
 			 WTERMSIG(status));
-	else if (WEXITSTATUS(status))
-		snprintf(ret, size, "the machine ended: QEMU failed with exit code %d",
+	else if (WEXITSTATUS(status) && !vmm_end_word(who, WEXITSTATUS(status)))
+		snprintf(ret, size, "the machine ended: %s failed with exit code %d", who,
 			 WEXITSTATUS(status));
+	else if (WEXITSTATUS(status))
+		snprintf(ret, size, "the machine ended before its command did: %s",
+			 vmm_end_word(who, WEXITSTATUS(status)));
 	else
 		snprintf(ret, size, "the machine ended before its command did");
 }
 
-void vm_report_end(const struct vm_tail *console, const struct vm_tail *complaints, int status,
+void vm_report_end(const char *who, const struct vm_tail *console, const struct vm_tail *complaints, int status,
 		   struct err *why)
 {
 	char what[256], detail[160];
@@ -56,7 +75,7 @@ void vm_report_end(const struct vm_tail *console, const struct vm_tail *complain
 		err_set(why, EIO, "the guest could not be set up: %s", detail);
 		return;
 	}
-	describe_status(status, what, sizeof(what));
+	describe_status(who, status, what, sizeof(what));
 	if (complaints->len)
 		tell(why, complaints, "what it said", what);
 	else

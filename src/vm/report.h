@@ -9,7 +9,7 @@ struct err;
 struct vm_tail;
 
 /* QEMU ended with @status (wait(2)). Fills @why. */
-void vm_report_end(const struct vm_tail *console, const struct vm_tail *complaints, int status,
+void vm_report_end(const char *who, const struct vm_tail *console, const struct vm_tail *complaints, int status,
 		   struct err *why);
 
 /* Nothing was heard of the agent for too long. */

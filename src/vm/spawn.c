@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -14,7 +15,16 @@
 
 #define FDS_MAX 8
 
-static _Noreturn void child_main(const struct vm_spawn *s, pid_t parent, char *const *env)
+/* Whether the process that this descriptor is of has ended; its number would not do, for in another
+ * process namespace it has none. */
+static bool has_ended(int pidfd)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+
+	return poll(&p, 1, 0) != 0;
+}
+
+static _Noreturn void child_main(const struct vm_spawn *s, int parent, char *const *env)
 {
 	int fds[3 + FDS_MAX], n = 3 + (int)s->fd_count,
 			      null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -23,8 +33,8 @@ static _Noreturn void child_main(const struct vm_spawn *s, pid_t parent, char *c
 	int error;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(1); /* it died before the line above */
+	if (has_ended(parent))
+		_exit(1); /* before the line above */
 	/* its own group: a ^C of the terminal is proa's to handle */
 	setpgid(0, 0);
 	sigemptyset(&none);
@@ -56,15 +66,18 @@ fail:
 
 int vm_spawn(const struct vm_spawn *s, struct vm_helper *ret, struct err *err)
 {
+	bool own_pids = s->own_pids && geteuid() == 0;
 	int pidfd = -EBADF;
-	struct clone_args args = { .flags = CLONE_PIDFD,
+	struct clone_args args = { .flags = CLONE_PIDFD | (own_pids ? CLONE_NEWPID : 0),
 				   .pidfd = (uint64_t)(uintptr_t)&pidfd,
 				   .exit_signal = SIGCHLD };
-	pid_t parent = getpid();
+	_cleanup_close_ int parent = sys_pidfd_open(getpid(), 0);
 	int pid;
 
 	if (s->fd_count > FDS_MAX)
 		return err_set(err, EINVAL, "too many descriptors for %s", s->argv[0]);
+	if (parent < 0)
+		return err_sys(err, errno, "start %s", s->argv[0]);
 	pid = sys_clone3(&args);
 	if (pid == 0)
 		child_main(s, parent, environ);

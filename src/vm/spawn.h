@@ -3,6 +3,7 @@
 #ifndef PROA_VM_SPAWN_H
 #define PROA_VM_SPAWN_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct err;
@@ -20,6 +21,8 @@ struct vm_spawn {
 	 * calls, no allocation. Non-zero: an errno, told on its standard error. May be NULL. */
 	int (*prepare)(void *data);
 	void *data;
+	/* As process 1 of a process namespace; for root only, others go without. */
+	bool own_pids;
 };
 
 struct vm_helper {

@@ -28,13 +28,31 @@
 /* One part of a device's words: NAME=VALUE, or NAME alone (value ""). */
 typedef int part_fn(void *data, const char *name, const char *value, struct err *err);
 
+/* The next part of a list, in place; a comma that is written twice is one of the part's own. */
+static char *next_part(char **rest)
+{
+	char *start = *rest, *to = start, *from = start;
+
+	if (!start)
+		return NULL;
+	for (; *from; *to++ = *from++)
+		if (*from == ',') {
+			if (from[1] != ',')
+				break;
+			from++;
+		}
+	*rest = *from ? from + 1 : NULL;
+	*to = 0;
+	return start;
+}
+
 /* Calls @part for each; the text is taken apart in place. */
 static int each_part(const char *option, const char *text, part_fn *part, void *data,
 		     struct err *err)
 {
 	char *rest = (char *)(uintptr_t)text, *word;
 
-	while ((word = strsep(&rest, ","))) {
+	while ((word = next_part(&rest))) {
 		char *value = strchr(word, '=');
 		int r;
 

@@ -19,7 +19,7 @@
 #include "util/mem.h"
 #include "vmm/sandbox.h"
 
-#define PROGRAM_MAX 160
+#define PROGRAM_MAX 256
 
 /* What both need: locks, eventfds, the end, what libc does for itself, and the devices, for a
  * vCPU's access to a register may start or stop one. */

@@ -174,7 +174,7 @@ static bool has_pair(char *const *v, const char *name, const char *part)
 
 static void test_command(void)
 {
-	struct qemu_spec s = { .binary = "/q",
+	struct vm_spec s = { .binary = "/q",
 			       .kernel = "/k",
 			       .initramfs = "/i",
 			       .root_disk = "/a,b",
@@ -185,8 +185,9 @@ static void test_command(void)
 			       .agent_fd = 3,
 			       .share_fd = -1 };
 	_cleanup_strv_ char **v = NULL;
+	int none = -1;
 
-	ok(qemu_command(&s, &v) == 0, "a command line");
+	ok(vm_qemu.command(&s, &v, &none) == 0, "a command line");
 	ok(has_pair(v, "-blockdev", "filename=/a,,b"), "a comma in a path");
 	ok(has_pair(v, "-append", "tsc_early_khz=1000"),
 	   "the counter's rate is told, not measured");
@@ -195,7 +196,7 @@ static void test_command(void)
 	strv_free(TAKE_PTR(v));
 	s.kvm = true;
 	s.share_fd = 4;
-	ok(qemu_command(&s, &v) == 0 && has_pair(v, "-accel", "kvm"), "KVM");
+	ok(vm_qemu.command(&s, &v, &none) == 0 && has_pair(v, "-accel", "kvm"), "KVM");
 	ok(has_pair(v, "-object", "share=on"), "shared memory where a share needs it");
 	ok(!has_pair(v, "-append", "mitigations=off"), "mitigations stay on real hardware");
 	strv_free(TAKE_PTR(v));
@@ -203,7 +204,7 @@ static void test_command(void)
 	s.kvm = false;
 	s.parameters = "a.b=c";
 	s.more_args = (char *const[]){ (char *)(uintptr_t) "-more", NULL };
-	ok(qemu_command(&s, &v) == 0 && !has_pair(v, "-blockdev", "node-name"), "no disks");
+	ok(vm_qemu.command(&s, &v, &none) == 0 && !has_pair(v, "-blockdev", "node-name"), "no disks");
 	ok(has_pair(v, "-append", " a.b=c"), "more words for the kernel");
 	ok(has_pair(v, "-append", "init_on_alloc=1"),
 	   "emulation with a share: pages are cleared before virtiofsd fills them");
@@ -211,7 +212,7 @@ static void test_command(void)
 	strv_free(TAKE_PTR(v));
 	s.image = "/image";
 	s.image_read_only = true;
-	ok(qemu_command(&s, &v) == 0 && has_pair(v, "-blockdev", "read-only=on,filename=/image") &&
+	ok(vm_qemu.command(&s, &v, &none) == 0 && has_pair(v, "-blockdev", "read-only=on,filename=/image") &&
 		   has_pair(v, "-blockdev", "locking=on"),
 	   "an image as root, locked");
 }
@@ -228,12 +229,12 @@ static void test_tail(void)
 	vm_tail_lines(&t, 2, lines, sizeof(lines));
 	ok_str(lines, "\n  some line\n  a?[2Jb", "the last two lines, harmless");
 	vm_tail_add(&t, "Kernel panic - not syncing: no luck\n", 36);
-	vm_report_end(&t, &none, 0, &why);
+	vm_report_end("QEMU", &t, &none, 0, &why);
 	ok(strstr(why.msg, "the guest's kernel panicked: no luck"), "a panic");
-	vm_report_end(&none, &none, SIGKILL, &why);
+	vm_report_end("QEMU", &none, &none, SIGKILL, &why);
 	ok(strstr(why.msg, "QEMU was killed"), "killed: %s", why.msg);
 	vm_tail_add(&none, "proa-init: load the module x: bad\n", 34);
-	vm_report_end(&none, &none, 0, &why);
+	vm_report_end("QEMU", &none, &none, 0, &why);
 	ok_str(why.msg, "the guest could not be set up: load the module x: bad", "its own words");
 }
 

@@ -56,14 +56,12 @@ int qemu_choose(const char *path, char **ret, struct err *err)
 	return *ret ? 0 : err_set(err, ENOMEM, "out of memory");
 }
 
-char *qemu_kernel_command_line(const struct qemu_spec *s)
+char *qemu_kernel_command_line(const struct vm_spec *s)
 {
 	struct str_buf b = { 0 };
 
 	str_buf_printf(&b,
-		       "console=ttyS0 %s panic=-1 reboot=t cryptomgr.notests tsc=reliable "
-		       "8250.nr_uarts=1 audit=0 lsm=landlock,yama,bpf random.trust_cpu=on "
-		       "rcupdate.rcu_expedited=1",
+		       "console=ttyS0 %s reboot=t " VM_KERNEL_WORDS,
 		       s->verbose_console ? "ignore_loglevel" : "quiet");
 	if (s->tsc_khz && !s->kvm)
 		str_buf_printf(&b, " tsc_early_khz=%llu", (unsigned long long)s->tsc_khz);
@@ -139,7 +137,7 @@ static void add_disk(struct args *a, const char *path, const char *node, const c
 	str_buf_done(&b);
 }
 
-static void add_machine(struct args *a, const struct qemu_spec *s)
+static void add_machine(struct args *a, const struct vm_spec *s)
 {
 	unsigned long long mib = s->memory_bytes >> 20;
 	const char *memory = s->share_fd >= 0 ? ",memory-backend=mem" : "";
@@ -160,7 +158,7 @@ static void add_machine(struct args *a, const struct qemu_spec *s)
 	option(a, "-global", "virtio-mmio.force-legacy=false");
 }
 
-int qemu_command(const struct qemu_spec *s, char ***ret)
+static int qemu_command(const struct vm_spec *s, char ***ret, int *ret_fd _unused_)
 {
 	_cleanup_free_ char *append = qemu_kernel_command_line(s);
 	struct args a = { 0 };
@@ -201,3 +199,5 @@ int qemu_command(const struct qemu_spec *s, char ***ret)
 	*ret = a.v;
 	return 0;
 }
+
+const struct vm_hypervisor vm_qemu = { .name = "qemu", .find = qemu_choose, .command = qemu_command };
