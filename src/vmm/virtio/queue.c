@@ -96,7 +96,8 @@ static int follow(struct virtq_chain *c, const struct vmm_memory *m, const uint8
 			return -EBADMSG;
 		memcpy(&d, table + (size_t)at * sizeof(d), sizeof(d));
 		if (d.flags & VRING_DESC_F_INDIRECT) {
-			if (nested || steps || d.flags & VRING_DESC_F_NEXT)
+			/* it may end a chain (section 2.7.5.3.2), and must not be one of a table */
+			if (nested || d.flags & VRING_DESC_F_NEXT)
 				return -EBADMSG;
 			*ret_indirect = d;
 			return 1;
