@@ -142,7 +142,8 @@ struct balloon_stats balloon_stats(const struct virtio_device *d)
 
 /* ---- the device ----------------------------------------------------------------------------- */
 
-/* Queues are numbered without those that were not agreed on (section 5.5.2, and what Linux does). */
+/* Queues are numbered without those that were not agreed on (section 5.5.2, and what Linux does).
+ */
 static unsigned role_of(const struct virtio_device *d, unsigned n)
 {
 	if (n >= QUEUE_STATS && !virtio_has(d, VIRTIO_BALLOON_F_STATS_VQ))

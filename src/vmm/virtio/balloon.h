@@ -36,7 +36,8 @@ uint64_t balloon_reported_bytes(const struct virtio_device *d);
 
 /* What it said last. */
 struct balloon_stats balloon_stats(const struct virtio_device *d);
-/* Asks it to say it anew. -EAGAIN: it has not answered the question before, or has no such driver. */
+/* Asks it to say it anew. -EAGAIN: it has not answered the question before, or has no such driver.
+ */
 int balloon_poll_stats(struct virtio_device *d);
 
 #endif
