@@ -34,9 +34,10 @@ struct vm_hypervisor {
 	 * do. The caller frees *@ret. */
 	int (*find)(const char *path, char **ret, struct err *err);
 	/*
-	 * What to execute for this spec: the argument vector, the caller's to free with strv_free().
-	 * The serial console is standard output. *@ret_fd (-1 from the caller) may become a
-	 * descriptor, the caller's, that the program finds at spec->config_fd. 0 or -errno.
+	 * What to execute for this spec: the argument vector, the caller's to free with
+	 * strv_free(). The serial console is standard output. *@ret_fd (-1 from the caller) may
+	 * become a descriptor, the caller's, that the program finds at spec->config_fd. 0 or
+	 * -errno.
 	 */
 	int (*command)(const struct vm_spec *spec, char ***ret, int *ret_fd);
 	/* Is put into a process namespace of its own, if we may. */

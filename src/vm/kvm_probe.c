@@ -28,18 +28,18 @@
 
 #include <linux/kvm.h>
 
-#define MEMORY	   (64u << 10)
-#define GDT	   0x1000u
-#define IDT	   0x2000u
-#define PML4	   0x3000u
-#define PDPT	   0x4000u
-#define PD	   0x5000u
-#define CODE	   0x6000u
-#define PAGE	   0x7000u /* see kvm_probe_guest.S */
-#define STACK	   0xa000u /* grows down */
-#define DONE_PORT  0xf4
+#define MEMORY	     (64u << 10)
+#define GDT	     0x1000u
+#define IDT	     0x2000u
+#define PML4	     0x3000u
+#define PDPT	     0x4000u
+#define PD	     0x5000u
+#define CODE	     0x6000u
+#define PAGE	     0x7000u /* see kvm_probe_guest.S */
+#define STACK	     0xa000u /* grows down */
+#define DONE_PORT    0xf4
 #define TIMER_VECTOR 0x30 /* see kvm_probe_guest.S */
-#define CPUIDS_MAX 128
+#define CPUIDS_MAX   128
 
 /* In the order of kvm_probe_guest.S; before STEP_ENTERED the host prepares. */
 enum probe_step {

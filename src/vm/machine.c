@@ -326,7 +326,8 @@ static int start_processes(struct vm_machine *m, struct vm_spec *spec, struct er
 	if (r == 0)
 		r = start_share(m, complaints, &share_fd, err);
 	if (r == 0)
-		r = spawn_hypervisor(m, spec, (int[]){ theirs, share_fd }, console, complaints, err);
+		r = spawn_hypervisor(m, spec, (int[]){ theirs, share_fd }, console, complaints,
+				     err);
 	return r;
 }
 
@@ -338,8 +339,9 @@ static int watch_machine(struct vm_machine *m, struct err *err)
 	if (timer < 0)
 		return err_sys(err, errno, "watch the machine");
 	m->timer_watch = (struct loop_watch){ .fd = timer, .events = EPOLLIN, .call = timer_ready };
-	m->hypervisor_watch =
-		(struct loop_watch){ .fd = m->hypervisor.pidfd, .events = EPOLLIN, .call = hypervisor_ended };
+	m->hypervisor_watch = (struct loop_watch){ .fd = m->hypervisor.pidfd,
+						   .events = EPOLLIN,
+						   .call = hypervisor_ended };
 	set_timer(m, BOOT_LIMIT_S);
 	r = loop_add(m->loop, &m->timer_watch);
 	if (r == 0)
@@ -357,8 +359,8 @@ int vm_machine_boot(struct loop *loop, const struct plan *plan, const struct ins
 						       .free = machine_free };
 	struct vm_machine *m = calloc(1, sizeof(*m));
 	struct vm_spec spec = { .memory_bytes = vm_machine_memory(plan),
-				  .cpus = vm_machine_cpus(plan),
-				  .verbose_console = log_is_verbose() };
+				.cpus = vm_machine_cpus(plan),
+				.verbose_console = log_is_verbose() };
 	int r;
 
 	if (!m)

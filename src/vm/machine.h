@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A running machine, in the process that owns it: its hypervisor, virtiofsd, the link to the agent, the first
- * process as a session, and the clients that exec.
+ * A running machine, in the process that owns it: its hypervisor, virtiofsd, the link to the agent,
+ * the first process as a session, and the clients that exec.
  */
 #ifndef PROA_VM_MACHINE_H
 #define PROA_VM_MACHINE_H

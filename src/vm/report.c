@@ -61,8 +61,8 @@ static void describe_status(const char *who, int status, char *ret, size_t size)
 		snprintf(ret, size, "the machine ended before its command did");
 }
 
-void vm_report_end(const char *who, const struct vm_tail *console, const struct vm_tail *complaints, int status,
-		   struct err *why)
+void vm_report_end(const char *who, const struct vm_tail *console, const struct vm_tail *complaints,
+		   int status, struct err *why)
 {
 	char what[256], detail[160];
 

@@ -9,8 +9,8 @@ struct err;
 struct vm_tail;
 
 /* QEMU ended with @status (wait(2)). Fills @why. */
-void vm_report_end(const char *who, const struct vm_tail *console, const struct vm_tail *complaints, int status,
-		   struct err *why);
+void vm_report_end(const char *who, const struct vm_tail *console, const struct vm_tail *complaints,
+		   int status, struct err *why);
 
 /* Nothing was heard of the agent for too long. */
 void vm_report_silence(const struct vm_tail *console, bool greeted, int seconds, struct err *why);

@@ -135,8 +135,6 @@ static int disk_part(void *data, const char *name, const char *value, struct err
 		d->serial = value;
 	else if (!strcmp(name, "ro") && !*value)
 		d->read_only = true;
-	else if (!strcmp(name, "nolock") && !*value)
-		d->unlocked = true;
 	else if (!strcmp(name, "cache") && !strcmp(value, "unsafe"))
 		d->unsafe_cache = true;
 	else if (!strcmp(name, "cache") && strcmp(value, "writeback") != 0)
@@ -403,7 +401,7 @@ static int parse_words(int argc, char **argv, struct vmm_config *c, uint32_t *co
 		  0 },
 		{ 'm', "memory", ARGS_BYTES, &c->memory_bytes, "SIZE", "Memory (256m)", NULL, 0 },
 		{ 'c', "cpus", ARGS_U32, &c->cpus, "N", "Virtual processors (1)", NULL, 0 },
-		{ 'd', "disk", ARGS_CALL, c, "path=FILE[,ro][,serial=TEXT][,cache=unsafe][,nolock]",
+		{ 'd', "disk", ARGS_CALL, c, "path=FILE[,ro][,serial=TEXT][,cache=unsafe]",
 		  "Disk (virtio-blk)", add_disk, 0 },
 		{ 'n', "net", ARGS_CALL, c,
 		  "tap=NAME|tapfd=N|stream=PATH|streamfd=N[,mac=][,mtu=][,queues=]",
@@ -444,10 +442,13 @@ static int parse_words(int argc, char **argv, struct vmm_config *c, uint32_t *co
 			   "12 triple fault,\n13 halt, 125 proa-vmm's or KVM's own failure.",
 		.examples =
 			"proa-vmm --kernel vmlinux --initrd initrd.img --cmdline 'console=ttyS0'\n"
-			"  proa-vmm --kernel bzImage --cpus 2 --memory 1g --disk path=root.ext4 \\\n"
+			"  proa-vmm --kernel bzImage --cpus 2 --memory 1g --disk path=root.ext4 "
+			"\\\n"
 			"        --net tap=tap0 --cmdline 'root=/dev/vda rw console=ttyS0'\n"
-			"  proa-vmm --kernel vmlinux --disk path=root.erofs,ro --console virtio \\\n"
-			"        --control /run/machine.sock --cmdline 'root=/dev/vda console=hvc0'\n",
+			"  proa-vmm --kernel vmlinux --disk path=root.erofs,ro --console virtio "
+			"\\\n"
+			"        --control /run/machine.sock --cmdline 'root=/dev/vda "
+			"console=hvc0'\n",
 		.max_args = 0,
 	};
 	struct args_usage usage = base;

@@ -36,7 +36,7 @@ struct config_channel {
 
 struct config_disk {
 	const char *path, *serial;
-	bool read_only, unsafe_cache, unlocked;
+	bool read_only, unsafe_cache;
 };
 
 struct config_net {

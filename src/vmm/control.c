@@ -14,6 +14,8 @@
 #include <sys/un.h>
 #include "util/err.h"
 #include "util/mem.h"
+#include "util/str.h"
+#include "vmm/virtio/balloon.h"
 #include "vmm/vmm.h"
 
 #define LINE_MAX_BYTES 256
@@ -86,16 +88,41 @@ static void do_kill(struct vmm_control *c, const char *value _unused_)
 	vmm_end(c->vmm, VMM_KILLED, "ended by the control socket");
 }
 
+/* "balloon SIZE": the guest shall give so much of its memory; without a size: what it has given. */
+static void do_balloon(struct vmm_control *c, const char *value)
+{
+	struct virtio_device *d = c->vmm->balloon;
+	struct balloon_stats s;
+	char text[160];
+	uint64_t bytes;
+
+	if (!d) {
+		tell(c, "error", "this machine has no balloon (--balloon)");
+	} else if (*value) {
+		if (str_to_bytes(value, &bytes) < 0 || balloon_set_target(d, bytes >> 12) < 0)
+			tell(c, "error", "not a size of this machine's memory");
+		else
+			tell(c, "ok", "");
+	} else {
+		s = balloon_stats(d);
+		snprintf(text, sizeof(text), "given=%llu reported=%llu",
+			 (unsigned long long)balloon_actual(d) << 12,
+			 (unsigned long long)balloon_reported_bytes(d));
+		if (s.free_bytes != UINT64_MAX)
+			snprintf(text + strlen(text), sizeof(text) - strlen(text), " free=%llu",
+				 (unsigned long long)s.free_bytes);
+		(void)balloon_poll_stats(d);
+		tell(c, "ok", text);
+	}
+}
+
 static void request(struct vmm_control *c, char *line)
 {
 	static const struct {
 		const char *name;
 		void (*call)(struct vmm_control *c, const char *value);
-	} requests[] = { { "status", do_status },
-			 { "pause", do_pause },
-			 { "resume", do_resume },
-			 { "power", do_power },
-			 { "kill", do_kill } };
+	} requests[] = { { "status", do_status },   { "pause", do_pause }, { "resume", do_resume },
+			 { "balloon", do_balloon }, { "power", do_power }, { "kill", do_kill } };
 	char *value = strchr(line, ' ');
 
 	if (value)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "util/err.h"
 #include "util/mem.h"
@@ -11,9 +12,13 @@
 #include "vmm/pci.h"
 #include "vmm/power.h"
 #include "vmm/serial.h"
+#include "vmm/virtio/balloon.h"
+#include "vmm/virtio/blk.h"
 #include "vmm/virtio/console.h"
 #include "vmm/virtio/device.h"
 #include "vmm/virtio/fs.h"
+#include "vmm/virtio/net.h"
+#include "vmm/virtio/rng.h"
 #include "vmm/virtio/transport.h"
 #include "vmm/vmm.h"
 
@@ -71,6 +76,96 @@ static int add_console(struct vmm *v, struct err *err)
 	return r;
 }
 
+static int add_disk(struct vmm *v, const struct config_disk *c, struct err *err)
+{
+	struct blk_options o = { .read_only = c->read_only,
+				 .no_flush = c->unsafe_cache,
+				 .serial = c->serial };
+	struct virtio_device *d;
+	int r = blk_open(c->path, c->read_only, &o.fd, err);
+
+	if (r < 0)
+		return r;
+	r = virtio_blk_new(&o, &v->memory, &v->loop, &d, err);
+	if (r < 0) {
+		close(o.fd);
+		return r;
+	}
+	return attach(v, d, err);
+}
+
+static int add_disks(struct vmm *v, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < v->config->disk_count; i++)
+		r = add_disk(v, &v->config->disks[i], err);
+	return r;
+}
+
+static int open_backend(const struct config_net *c, struct net_backend **ret, struct err *err)
+{
+	int fd, r;
+
+	if (c->tap)
+		return net_tap_open(c->tap, c->queues, ret, err);
+	if (c->tap_count)
+		return net_tap_new(c->tap_fds, c->tap_count, ret, err);
+	fd = config_channel_open(&c->stream, "net", err);
+	if (fd < 0)
+		return fd;
+	r = net_stream_new(fd, ret, err);
+	if (r < 0)
+		close(fd);
+	return r;
+}
+
+static int add_net(struct vmm *v, const struct config_net *c, struct err *err)
+{
+	struct net_options o = { .mtu = (uint16_t)c->mtu };
+	struct virtio_device *d;
+	int r = open_backend(c, &o.backend, err);
+
+	if (r < 0)
+		return r;
+	memcpy(o.mac, c->mac, sizeof(o.mac));
+	r = virtio_net_new(&o, &v->memory, &v->loop, &d, err);
+	if (r < 0) {
+		o.backend->ops->free(o.backend);
+		return r;
+	}
+	return attach(v, d, err);
+}
+
+static int add_nets(struct vmm *v, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < v->config->net_count; i++)
+		r = add_net(v, &v->config->nets[i], err);
+	return r;
+}
+
+/* What a machine has one of. */
+static int add_others(struct vmm *v, struct err *err)
+{
+	const struct balloon_options balloon = { 0 };
+	struct virtio_device *d;
+	int r = 0;
+
+	if (v->config->rng) {
+		r = virtio_rng_new(&v->memory, &v->loop, &d, err);
+		if (r == 0)
+			r = attach(v, d, err);
+	}
+	if (r == 0 && v->config->balloon) {
+		r = virtio_balloon_new(&balloon, &v->memory, &v->loop, &v->balloon, err);
+		if (r == 0)
+			r = attach(v, v->balloon, err);
+	}
+	return r;
+}
+
 static int add_fs(struct vmm *v, struct err *err)
 {
 	int r = 0;
@@ -102,7 +197,13 @@ int devices_make(struct vmm *v, struct err *err)
 	if (r == 0)
 		r = add_console(v, err);
 	if (r == 0)
+		r = add_disks(v, err);
+	if (r == 0)
+		r = add_nets(v, err);
+	if (r == 0)
 		r = add_fs(v, err);
+	if (r == 0)
+		r = add_others(v, err);
 	return r == 0 ? control_new(v, &v->control, err) : r;
 }
 

@@ -86,12 +86,26 @@ bool memory_write(const struct vmm_memory *m, gpa_t at, const void *from, size_t
 	return p;
 }
 
+static int discard(const struct vmm_memory *m, void *at, size_t bytes)
+{
+	/* of a shared memory MADV_DONTNEED would only drop our own view */
+	return madvise(at, bytes, m->fd >= 0 ? MADV_REMOVE : MADV_DONTNEED) < 0 ? -errno : 0;
+}
+
 int memory_discard(const struct vmm_memory *m, gpa_t at, uint64_t bytes)
 {
 	void *p = memory_at(m, at, bytes);
 
 	if (!p || at % 4096 || bytes % 4096)
 		return -EFAULT;
-	/* of a shared memory MADV_DONTNEED would only drop our own view */
-	return madvise(p, bytes, m->fd >= 0 ? MADV_REMOVE : MADV_DONTNEED) < 0 ? -errno : 0;
+	return discard(m, p, bytes);
+}
+
+int memory_discard_inside(const struct vmm_memory *m, void *at, size_t bytes)
+{
+	size_t before = -(uintptr_t)at % 4096;
+
+	if (bytes < before + 4096)
+		return 0;
+	return discard(m, (uint8_t *)at + before, (bytes - before) & ~(size_t)4095);
 }

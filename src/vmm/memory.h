@@ -63,5 +63,7 @@ bool memory_write(const struct vmm_memory *m, gpa_t at, const void *from, size_t
 
 /* Gives the pages back to the host; the guest reads zeros there from then on. -errno. */
 int memory_discard(const struct vmm_memory *m, gpa_t at, uint64_t bytes);
+/* The same for what a chain's buffer points to: the whole pages inside it, which may be none. */
+int memory_discard_inside(const struct vmm_memory *m, void *at, size_t bytes);
 
 #endif

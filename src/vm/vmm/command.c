@@ -78,11 +78,11 @@ static void add_options(struct str_buf *b, const struct vm_spec *s)
 	option(b, "--cpus", "%u", s->cpus);
 	option(b, "--port", "name=" GUEST_PORT_NAME ",fd=%d", s->agent_fd);
 	/*
-	 * cache=unsafe: what is durable, and when, is decided by the guest's sync and the page cache
-	 * of this host, which outlives both the machine and proa.
+	 * cache=unsafe: what is durable, and when, is decided by the guest's sync and the page
+	 * cache of this host, which outlives both the machine and proa.
 	 */
-	add_disk(b, s->root_disk, GUEST_ROOT_LABEL, ",ro,nolock");
-	add_disk(b, s->own_disk, GUEST_DISK_LABEL, ",cache=unsafe,nolock");
+	add_disk(b, s->root_disk, GUEST_ROOT_LABEL, ",ro");
+	add_disk(b, s->own_disk, GUEST_DISK_LABEL, ",cache=unsafe");
 	/* somebody's own file: two machines that write to it would ruin it */
 	add_disk(b, s->image, GUEST_IMAGE_LABEL, s->image_read_only ? ",ro" : ",cache=unsafe");
 	if (s->share_fd >= 0)

@@ -66,11 +66,21 @@ static unsigned tx_queue(const struct port *p)
 	return rx_queue(p) + 1;
 }
 
+/*
+ * The next chain of a queue, or, when there is none, a notification asked for: event indexes ask
+ * for one at a time. True: there is one.
+ */
+static bool next_chain(struct console *c, unsigned n)
+{
+	return virtio_pop(&c->base, n, &c->chain) ||
+	       (virtq_notifications(&c->queues[n], true) && virtio_pop(&c->base, n, &c->chain));
+}
+
 /* ---- control messages ----------------------------------------------------------------------- */
 
 static void send_messages(struct console *c)
 {
-	while (c->message_count && virtio_pop(&c->base, CONTROL_RX, &c->chain)) {
+	while (c->message_count && next_chain(c, CONTROL_RX)) {
 		struct message *m = &c->messages[c->message_at];
 		size_t n = iov_write(c->chain.write, c->chain.write_count, 0, &m->head,
 				     sizeof(m->head));
@@ -106,8 +116,9 @@ static void receive_bytes(struct port *p);
 static void watch_input(struct port *p)
 {
 	struct console *c = p->console;
+	struct virtq *q = &c->queues[rx_queue(p)];
 	bool can = c->base.started && p->host_open && p->guest_open &&
-		   virtq_has_more(&c->queues[rx_queue(p)]);
+		   (virtq_has_more(q) || virtq_notifications(q, true));
 
 	if (p->in.added)
 		(void)loop_set(c->base.loop, &p->in,
@@ -155,13 +166,15 @@ static void receive_message(struct console *c, const struct virtio_console_contr
 
 static void receive_messages(struct console *c)
 {
-	for (unsigned i = 0; i < QUEUE_SIZE && virtio_pop(&c->base, CONTROL_TX, &c->chain); i++) {
+	for (unsigned i = 0; i < ROUNDS && next_chain(c, CONTROL_TX); i++) {
 		struct virtio_console_control m;
 
 		if (iov_read(c->chain.read, c->chain.read_count, 0, &m, sizeof(m)) == sizeof(m))
 			receive_message(c, &m);
 		virtq_push(&c->queues[CONTROL_TX], c->chain.head, 0);
 	}
+	if (virtq_has_more(&c->queues[CONTROL_TX]))
+		virtio_later(&c->base, CONTROL_TX);
 	virtio_signal(&c->base, CONTROL_TX);
 	send_messages(c);
 }
@@ -213,7 +226,7 @@ static void send_bytes(struct port *p)
 	bool full = false;
 
 	for (unsigned i = 0; i < ROUNDS && !full; i++) {
-		if (!virtio_pop(&c->base, tx_queue(p), &c->chain))
+		if (!next_chain(c, tx_queue(p)))
 			break;
 		if (send_chain(p, &c->chain, &full)) {
 			virtq_push(q, c->chain.head, 0);
@@ -223,12 +236,14 @@ static void send_bytes(struct port *p)
 		}
 	}
 	virtio_signal(&c->base, tx_queue(p));
+	/* a file is never waited for */
+	if (!full && virtq_has_more(q))
+		virtio_later(&c->base, tx_queue(p));
 	if (p->out.added && p->out.fd != p->in.fd)
-		(void)loop_set(c->base.loop, &p->out, full || virtq_has_more(q) ? EPOLLOUT : 0);
+		(void)loop_set(c->base.loop, &p->out, full ? EPOLLOUT : 0);
 	else if (p->in.added)
 		(void)loop_set(c->base.loop, &p->in,
-			       (p->in.events & EPOLLIN) |
-				       (full || virtq_has_more(q) ? EPOLLOUT : 0));
+			       (p->in.events & EPOLLIN) | (full ? EPOLLOUT : 0));
 }
 
 static void receive_bytes(struct port *p)
@@ -239,7 +254,7 @@ static void receive_bytes(struct port *p)
 	for (unsigned i = 0; i < ROUNDS && p->guest_open; i++) {
 		ssize_t n;
 
-		if (!virtio_pop(&c->base, rx_queue(p), &c->chain))
+		if (!next_chain(c, rx_queue(p)))
 			break;
 		n = readv(p->in.fd, c->chain.write, (int)c->chain.write_count);
 		if (n <= 0 && c->chain.write_count) {
@@ -398,9 +413,12 @@ int virtio_console_new(const struct console_port_options *ports, unsigned count,
 	for (unsigned i = 0; i < 2 + 2 * count; i++)
 		c->queues[i].size_max = QUEUE_SIZE;
 	virtio_device_init(&c->base, &console_ops, memory, loop, c->queues, 2 + 2 * count);
+	r = virtio_later_init(&c->base, err);
 	for (unsigned i = 0; r == 0 && i < count; i++)
 		r = watch(&c->ports[i], loop);
 	if (r < 0) {
+		loop_remove(loop, &c->base.later);
+		fd_close(c->base.later.fd);
 		console_free(&c->base);
 		return err_sys(err, -r, "watch the console");
 	}

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <linux/virtio_ring.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include "util/err.h"
 #include "util/mem.h"
 
 #define BIT(n) (1ull << (n))
@@ -17,6 +19,7 @@ void virtio_device_init(struct virtio_device *d, const struct virtio_ops *ops,
 	d->loop = loop;
 	d->queues = queues;
 	d->queue_count = queue_count;
+	d->later.fd = -EBADF;
 	d->features |= BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |
 		       BIT(VIRTIO_RING_F_EVENT_IDX);
 	for (unsigned i = 0; i < queue_count; i++)
@@ -57,6 +60,7 @@ static void reset(struct virtio_device *d)
 	d->started = false;
 	d->status = 0;
 	d->driver_features = 0;
+	d->later_queues = 0;
 	for (unsigned i = 0; i < d->queue_count; i++)
 		virtq_reset(&d->queues[i]);
 }
@@ -157,6 +161,42 @@ int virtio_pop(struct virtio_device *d, unsigned n, struct virtq_chain *ret)
 	return r == 1;
 }
 
+/* ---- work put off ---------------------------------------------------------------------------- */
+
+static void on_later(struct loop_watch *w, uint32_t events _unused_)
+{
+	struct virtio_device *d = container_of(w, struct virtio_device, later);
+	uint64_t queues = d->later_queues, count;
+
+	if (read(w->fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		return;
+	d->later_queues = 0;
+	for (unsigned n = 0; queues; n++, queues >>= 1)
+		if (queues & 1)
+			virtio_notify(d, n);
+}
+
+int virtio_later_init(struct virtio_device *d, struct err *err)
+{
+	int r;
+
+	d->later = (struct loop_watch){ .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+					.events = EPOLLIN,
+					.call = on_later };
+	r = d->later.fd < 0 ? -errno : loop_add(d->loop, &d->later);
+	return r < 0 ? err_sys(err, -r, "wait for events of a device") : 0;
+}
+
+void virtio_later(struct virtio_device *d, unsigned n)
+{
+	static const uint64_t one = 1;
+
+	/* the only way to fail is a counter near 2^64 */
+	if (!d->later_queues && write(d->later.fd, &one, sizeof(one)) < 0)
+		return;
+	d->later_queues |= BIT(n);
+}
+
 void virtio_device_free(struct virtio_device *d)
 {
 	if (!d)
@@ -164,5 +204,7 @@ void virtio_device_free(struct virtio_device *d)
 	reset(d);
 	if (d->transport_free)
 		d->transport_free(d);
+	loop_remove(d->loop, &d->later);
+	d->later.fd = fd_close(d->later.fd);
 	d->ops->free(d);
 }

@@ -7,15 +7,19 @@
  * Threads: a vCPU's access to a register runs in that vCPU's thread, everything else in the main
  * thread's loop; both hold the machine's lock, so that a device never runs twice at a time.
  * A device may call loop_add(), loop_set() and loop_remove() in all of its functions.
+ *
+ * Fairness: a device works for a bounded time in notify() and in its watches; what is left then it
+ * puts off with virtio_later(), so that no guest keeps the loop from its other work.
  */
 #ifndef PROA_VMM_VIRTIO_DEVICE_H
 #define PROA_VMM_VIRTIO_DEVICE_H
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
+#include "util/loop.h"
 #include "vmm/virtio/queue.h"
 
-struct loop;
+struct err;
 struct virtio_device;
 
 struct virtio_ops {
@@ -54,6 +58,10 @@ struct virtio_device {
 	bool started;
 	uint8_t generation; /* of the configuration space */
 
+	/* of device.c: queues whose notify() was put off to a later round of the loop */
+	struct loop_watch later;
+	uint64_t later_queues;
+
 	/* of the transport: raises the interrupt of queue @n, or of the configuration (-1) */
 	void (*interrupt)(struct virtio_device *d, int n);
 	/* of the transport: asked by a device whose queues another process serves (vhost-user).
@@ -68,6 +76,9 @@ struct virtio_device {
 void virtio_device_init(struct virtio_device *d, const struct virtio_ops *ops,
 			const struct vmm_memory *memory, struct loop *loop, struct virtq *queues,
 			unsigned queue_count);
+
+/* Makes virtio_later() possible: an eventfd in the loop, closed by virtio_device_free(). */
+int virtio_later_init(struct virtio_device *d, struct err *err);
 
 /* Has the driver accepted this feature (a bit number)? */
 static inline bool virtio_has(const struct virtio_device *d, unsigned bit)
@@ -85,6 +96,9 @@ void virtio_config_changed(struct virtio_device *d);
 void virtio_broken(struct virtio_device *d);
 /* virtq_pop() on queue @n that calls virtio_broken() when it must: 1 or 0. */
 int virtio_pop(struct virtio_device *d, unsigned n, struct virtq_chain *ret);
+
+/* Calls notify() for queue @n (below 64) once more, in a later round of the loop. */
+void virtio_later(struct virtio_device *d, unsigned n);
 
 /* ---- for transports ---- */
 

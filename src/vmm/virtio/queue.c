@@ -96,7 +96,8 @@ static int follow(struct virtq_chain *c, const struct vmm_memory *m, const uint8
 			return -EBADMSG;
 		memcpy(&d, table + (size_t)at * sizeof(d), sizeof(d));
 		if (d.flags & VRING_DESC_F_INDIRECT) {
-			if (nested || steps || d.flags & VRING_DESC_F_NEXT)
+			/* it may end a chain (section 2.7.5.3.2), and must not be one of a table */
+			if (nested || d.flags & VRING_DESC_F_NEXT)
 				return -EBADMSG;
 			*ret_indirect = d;
 			return 1;
@@ -159,7 +160,7 @@ void virtq_unpop(struct virtq *q)
 	q->next_avail--;
 }
 
-void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
+void virtq_put(struct virtq *q, uint16_t head, uint32_t written)
 {
 	struct vring_used_elem e = { .id = head, .len = written };
 	uint8_t *ring;
@@ -169,7 +170,18 @@ void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
 	ring = (uint8_t *)(uintptr_t)(q->used + USED_RING);
 	memcpy(ring + (size_t)(q->next_used & (q->size - 1)) * sizeof(e), &e, sizeof(e));
 	q->next_used++;
-	store(&q->used[USED_INDEX], q->next_used);
+}
+
+void virtq_publish(struct virtq *q)
+{
+	if (q->ready && !q->broken)
+		store(&q->used[USED_INDEX], q->next_used);
+}
+
+void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
+{
+	virtq_put(q, head, written);
+	virtq_publish(q);
 }
 
 bool virtq_must_interrupt(struct virtq *q)

@@ -61,6 +61,13 @@ void virtq_unpop(struct virtq *q);
 /* Gives a chain back to the driver; @written bytes of it were filled. */
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
 
+/*
+ * The same in two halves, for chains that the driver must see all at once or not at all (the merged
+ * buffers of a network frame): any number of put, then publish.
+ */
+void virtq_put(struct virtq *q, uint16_t head, uint32_t written);
+void virtq_publish(struct virtq *q);
+
 /* Does the driver want to be told of what was pushed since it was told last? Marks it told. */
 bool virtq_must_interrupt(struct virtq *q);
 
