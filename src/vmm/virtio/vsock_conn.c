@@ -371,7 +371,9 @@ static void on_socket(struct loop_watch *w, uint32_t events)
 	struct vsock_conn *c = container_of(w, struct vsock_conn, watch);
 	struct vsock *v = c->vsock;
 
-	if (c->state == VSOCK_GREETING && events) {
+	if (!w->added)
+		return;
+	if (c->state == VSOCK_GREETING) {
 		while (read_greeting(c))
 			;
 	} else if (events & (EPOLLHUP | EPOLLERR)) {
@@ -451,6 +453,8 @@ void vsock_conn_accept(struct loop_watch *w, uint32_t events _unused_)
 {
 	struct vsock *v = container_of(w, struct vsock, listener);
 
+	if (!w->added)
+		return;
 	for (unsigned i = 0; i < ACCEPT_ROUND && v->free; i++) {
 		int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
