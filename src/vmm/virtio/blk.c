@@ -23,7 +23,7 @@
  * at most, and not for this time after one that did wait. */
 #define BLK_EAGER_BYTES (256u << 10)
 #define BLK_SLOW_NS	2000000
-#define BLK_PAUSE_NS	100000000
+#define BLK_PAUSE_NS	20000000
 
 static struct blk *blk_of(const struct virtio_device *d)
 {
