@@ -50,8 +50,8 @@ void loop_remove(struct loop *l, struct loop_watch *w)
 		return;
 	epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
 	w->added = false;
-	/* all of them: another thread may hold events that it has not begun to call, as it waits for
-	 * the lock under which it will; the kernel adds none for this watch any more */
+	/* all of them: another thread may hold events that it has not begun to call, as it waits
+	 * for the lock under which it will; the kernel adds none for this watch any more */
 	for (int i = 0; i < LOOP_ROUND; i++)
 		if (l->round[i].data.ptr == w)
 			l->round[i].data.ptr = NULL;
