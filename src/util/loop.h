@@ -7,9 +7,9 @@
  * called in the rest of it. Regular files, which epoll refuses, are
  * "always ready": their users write directly.
  *
- * With a lock, other threads that hold it may use the loop's functions as well: loop_run() is called
- * with the lock held, and lets go of it only while it waits. What became ready meanwhile is not
- * believed if a watch was removed in that time; it is told again.
+ * With a lock, other threads that hold it may use the loop's functions as well: loop_run() is
+ * called with the lock held, and lets go of it only while it waits. What became ready meanwhile is
+ * not believed if a watch was removed in that time; it is told again.
  */
 #ifndef PROA_UTIL_LOOP_H
 #define PROA_UTIL_LOOP_H

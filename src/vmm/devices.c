@@ -7,10 +7,12 @@
 #include <unistd.h>
 #include "util/err.h"
 #include "util/mem.h"
+#include "util/str.h"
 #include "vmm/control.h"
 #include "vmm/halt.h"
 #include "vmm/pci.h"
 #include "vmm/power.h"
+#include "vmm/sandbox.h"
 #include "vmm/serial.h"
 #include "vmm/virtio/balloon.h"
 #include "vmm/virtio/blk.h"
@@ -20,6 +22,7 @@
 #include "vmm/virtio/net.h"
 #include "vmm/virtio/rng.h"
 #include "vmm/virtio/transport.h"
+#include "vmm/virtio/vsock.h"
 #include "vmm/vmm.h"
 
 /* The device becomes the machine's, also when it cannot be attached. */
@@ -146,6 +149,29 @@ static int add_nets(struct vmm *v, struct err *err)
 	return r;
 }
 
+/* In the sandbox the directory of the sockets is all there is, under another name. */
+static int add_vsock(struct vmm *v, struct err *err)
+{
+	const struct vmm_config *c = v->config;
+	const char *slash = strrchr(c->vsock_path, '/');
+	_cleanup_free_ char *inside =
+		str_printf(SANDBOX_VSOCK_DIR "/%s", slash ? slash + 1 : c->vsock_path);
+	struct vsock_options o = { .guest_cid = c->vsock_cid,
+				   .path = c->sandbox ? inside : c->vsock_path };
+	struct virtio_device *d;
+	int r = inside ? vsock_listen(c->vsock_path, &o.listen_fd, err)
+		       : err_set(err, ENOMEM, "out of memory");
+
+	if (r < 0)
+		return r;
+	r = virtio_vsock_new(&o, &v->memory, &v->loop, &d, err);
+	if (r < 0) {
+		close(o.listen_fd);
+		return r;
+	}
+	return attach(v, d, err);
+}
+
 /* What a machine has one of. */
 static int add_others(struct vmm *v, struct err *err)
 {
@@ -158,6 +184,8 @@ static int add_others(struct vmm *v, struct err *err)
 		if (r == 0)
 			r = attach(v, d, err);
 	}
+	if (r == 0 && v->config->vsock_cid)
+		r = add_vsock(v, err);
 	if (r == 0 && v->config->balloon) {
 		r = virtio_balloon_new(&balloon, &v->memory, &v->loop, &v->balloon, err);
 		if (r == 0)

@@ -2,8 +2,13 @@
 /* The block device, by way of a small driver: what it reads, writes, refuses, and whom it locks
  * out. */
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <linux/virtio_blk.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include "tap.h"
 #include "virtio_driver.h"
 #include "vmm/virtio/blk.h"
@@ -304,6 +309,59 @@ static void test_stop(void)
 	ok(true, "stopped with requests under way");
 }
 
+/* Refuses one system call to this process from now on. */
+static bool refuse(int number)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { ARRAY_SIZE(code), code };
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+/* 0 when all went well; 2: refusing is refused. */
+static int work_without(int number, bool late)
+{
+	struct bench t;
+
+	if (!late && !refuse(number))
+		return 2;
+	if (!bench_init(&t, (struct blk_options){ 0 }, UINT64_MAX))
+		return 1;
+	if (late && (!blk_is_asynchronous(t.v.device) || !refuse(number)))
+		return 2; /* or there is no io_uring to begin with */
+	if (blk_is_asynchronous(t.v.device) != late ||
+	    request(&t, VIRTIO_BLK_T_FLUSH, 0, 0, NULL) != VIRTIO_BLK_S_OK)
+		return 1;
+	put_range(&t, 0, 8, 8, 0);
+	if (request(&t, VIRTIO_BLK_T_WRITE_ZEROES, 0, 16, NULL) != VIRTIO_BLK_S_OK ||
+	    request(&t, VIRTIO_BLK_T_IN, 9, 512, NULL) != VIRTIO_BLK_S_OK || data_of(&t)[0])
+		return 1;
+	driver_done(&t.v);
+	return 0;
+}
+
+static void test_refused_ring(int number, bool late, const char *what)
+{
+	int status;
+	pid_t pid;
+
+	make_image();
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0)
+		_exit(work_without(number, late));
+	if (pid < 0 || waitpid(pid, &status, 0) < 0 || status == 2 << 8)
+		skip_one("no seccomp here");
+	else
+		ok_int(status, 0, "%s", what);
+}
+
 static void test_open(void)
 {
 	char fifo[80], missing[80];
@@ -333,32 +391,46 @@ static void test_open(void)
 	unlink(fifo);
 }
 
-static void test_speed(void)
+/* What 200 ms are good for, @depth requests of 4 KiB at a time. */
+static unsigned measure(uint32_t type, unsigned depth, bool no_uring)
 {
 	struct bench t;
 	int64_t start;
 	unsigned n = 0;
 
 	make_image();
-	if (!bench_init(&t, (struct blk_options){ .no_flush = true }, UINT64_MAX))
-		return;
+	if (!bench_init(&t, (struct blk_options){ .no_flush = true, .no_uring = no_uring },
+			UINT64_MAX))
+		return 0;
 	start = driver_now_ms();
 	while (driver_now_ms() - start < 200) {
-		for (unsigned i = 0; i < 32; i++) {
+		for (unsigned i = 0; i < depth; i++) {
 			struct driver_buffer b[] = { { t.header, 16, false },
-						     { t.data, 4096, true },
+						     { t.data, 4096, type == VIRTIO_BLK_T_IN },
 						     { t.status, 1, true } };
 
-			put_header(&t, VIRTIO_BLK_T_IN, 8);
+			put_header(&t, type, 8);
 			driver_add(&t.v, 0, b, 3);
 		}
 		virtio_notify(t.v.device, 0);
-		while (driver_used(&t.v, 0, NULL, NULL))
-			n++;
+		for (unsigned i = 0; i < depth; i++)
+			n += driver_wait(&t.v, 0, NULL, NULL);
 	}
-	printf("# %u reads of 4 KiB a second from the page cache\n", n * 5);
-	ok(n > 32, "reads from the page cache end in the notification that brought them");
 	driver_done(&t.v);
+	return n * 5;
+}
+
+static void test_speed(void)
+{
+	unsigned n = measure(VIRTIO_BLK_T_IN, 32, false);
+
+	ok(n > 160, "reads from the page cache: %u of 4 KiB a second", n);
+	n = measure(VIRTIO_BLK_T_OUT, 1, false);
+	ok(n > 5, "writes into it, one at a time: %u, %u without io_uring", n,
+	   measure(VIRTIO_BLK_T_OUT, 1, true));
+	n = measure(VIRTIO_BLK_T_OUT, 32, false);
+	ok(n > 160, "writes, 32 at a time: %u, %u without io_uring", n,
+	   measure(VIRTIO_BLK_T_OUT, 32, true));
 }
 
 int main(void)
@@ -375,6 +447,8 @@ int main(void)
 	test_many(false);
 	test_many(true);
 	test_stop();
+	test_refused_ring(SYS_io_uring_setup, false, "without io_uring all is done all the same");
+	test_refused_ring(SYS_io_uring_enter, true, "and when it is refused later");
 	test_open();
 	test_speed();
 	unlink(image);

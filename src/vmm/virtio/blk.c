@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include "util/err.h"
 #include "util/mem.h"
 #include "vmm/virtio/blk_internal.h"
@@ -17,6 +18,12 @@
 
 /* What a round may cost: one for a request, and one more for each 64 KiB copied in it. */
 #define BLK_ROUND 256
+
+/* A write that is done at once although the file system cannot tell whether it will wait: so long
+ * at most, and not for this time after one that did wait. */
+#define BLK_EAGER_BYTES (256u << 10)
+#define BLK_SLOW_NS	2000000
+#define BLK_PAUSE_NS	20000000
 
 static struct blk *blk_of(const struct virtio_device *d)
 {
@@ -61,6 +68,35 @@ static void put_off(struct blk *b, struct blk_request *q)
 	b->pending_end = &q->next;
 }
 
+static int64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+/*
+ * ext4 has no writes with RWF_NOWAIT, and a copy into the page cache by way of a thread of io_uring
+ * costs many times the copy. Whole pages go there without a read before; what may still make it
+ * wait is a host that has too much to write back, and then others take over for a while.
+ */
+static void write_eagerly(struct blk *b, struct blk_request *q)
+{
+	int64_t before = now_ns(), after;
+	ssize_t r;
+
+	if (q->write_flags || q->at % 4096 || q->left % 4096 || q->left > BLK_EAGER_BYTES ||
+	    before < b->eager_from_ns)
+		return;
+	r = blk_request_run(b, q, false);
+	after = now_ns();
+	if (after - before > BLK_SLOW_NS)
+		b->eager_from_ns = after + BLK_PAUSE_NS;
+	if (r > 0)
+		blk_request_advance(b, q, r);
+}
+
 /* Reads and writes that need not wait are done here and now. */
 static void start_request(struct blk *b, struct blk_request *q)
 {
@@ -75,6 +111,8 @@ static void start_request(struct blk *b, struct blk_request *q)
 		if (r > 0)
 			blk_request_advance(b, q, r);
 	}
+	if (q->step == BLK_WRITE && b->no_nowait_write && b->ring.fd >= 0)
+		write_eagerly(b, q);
 	if (q->step == BLK_NOTHING)
 		finish(b, q);
 	else
@@ -119,10 +157,14 @@ static bool reap(struct blk *b)
 
 	while (b->in_flight && uring_complete(&b->ring, &data, &result)) {
 		struct blk_request *q = (struct blk_request *)(uintptr_t)data;
+		ssize_t result_bytes = result;
 
 		any = true;
 		b->in_flight--;
-		if (blk_request_advance(b, q, result))
+		/* not for the likes of a disk, as far as is known; but never again and again */
+		if (result == -EAGAIN)
+			result_bytes = blk_request_run(b, q, false);
+		if (blk_request_advance(b, q, result_bytes))
 			put_off(b, q);
 		else
 			finish(b, q);

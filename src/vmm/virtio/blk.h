@@ -5,8 +5,10 @@
  * A read that finds its data in the host's page cache (RWF_NOWAIT) is done at once, and so is a
  * write where the file system can; the driver's chain is given back in the very notification that
  * brought it. Whatever would wait for the disk goes to io_uring, whose descriptor is in the loop,
- * so that the loop itself never waits. Requests under way are a fixed array; when all are in use,
- * chains wait in the guest's ring.
+ * so that the loop itself does not wait. (One exception: where the file system has no RWF_NOWAIT
+ * for writes, small ones of whole pages are tried directly, as they are mere copies as long as the
+ * host is not short of clean pages; after one that did wait, io_uring does them for a while.)
+ * Requests under way are a fixed array; when all are in use, chains wait in the guest's ring.
  *
  * Where the kernel refuses io_uring (ENOSYS, EPERM by seccomp or sysctl), operations are done
  * synchronously instead: right, and slower for everybody, as the loop then does wait.

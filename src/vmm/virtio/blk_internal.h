@@ -53,6 +53,7 @@ struct blk {
 	int fd;
 	bool read_only;
 	bool no_nowait_write, no_punch, no_zero_range; /* what the file refused before */
+	int64_t eager_from_ns; /* no write that might wait before this time (CLOCK_MONOTONIC) */
 	uint64_t sectors;
 	uint8_t serial[VIRTIO_BLK_ID_BYTES];
 

@@ -53,8 +53,10 @@ static void tap_offload(struct net_backend *b, uint64_t features)
 	/* the others mean nothing without checksums, and the kernel would refuse all */
 	if (!(flags & TUN_F_CSUM))
 		flags = 0;
-	/* refused: frames come checksummed and small, which every driver understands */
-	(void)ioctl(b->fds[0], TUNSETOFFLOAD, flags);
+	/* refused, as a driver can agree to what makes no sense together: frames come checksummed
+	 * and small, which every driver understands */
+	if (ioctl(b->fds[0], TUNSETOFFLOAD, flags) < 0)
+		(void)ioctl(b->fds[0], TUNSETOFFLOAD, 0ul);
 }
 
 static int tap_use_pairs(struct net_backend *b, unsigned pairs)
