@@ -195,7 +195,7 @@ def busybox_tar(path):
                 add_file(tar, f"bin/{name}", type=tarfile.SYMTYPE, linkname="busybox")
         add_file(tar, "etc/passwd", PASSWD.encode(), 0o644)
         add_file(tar, "etc/group", GROUP.encode(), 0o644)
-        add_file(tar, "bin/suid-id", suid_id(path.parent), 0o4755)
+        add_file(tar, "bin/suid-id", (BUILD / "tests" / "suid-id").read_bytes(), 0o4755)
         add_file(tar, "bin/no-interpreter", b"#!/bin/absent\n")
         add_file(tar, "bin/windows-script", b"#!/bin/sh\r\necho hi\r\n")
         add_file(tar, "bin/not-a-program", b"just text\n")
@@ -204,14 +204,6 @@ def busybox_tar(path):
         add_file(tar, "bin/dynamic", pathlib.Path("/bin/true").read_bytes())
         add_file(tar, "out-link", type=tarfile.SYMTYPE, linkname="/../../../../../../etc")
     return path
-
-
-def suid_id(directory):
-    """A static program that prints its effective user: busybox would give its set-uid rights up."""
-    source, program = directory / "suid-id.c", directory / "suid-id"
-    source.write_text('#include <stdio.h>\n#include <unistd.h>\nint main(void) { printf("%d\\n", (int)geteuid()); }\n')
-    subprocess.run(["musl-gcc", "-static", "-o", program, source], check=True)
-    return program.read_bytes()
 
 
 def foreign_elf():
@@ -228,13 +220,13 @@ def _fresh(path):
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
     """A store in the build directory. Kernels stay from run to run (they are downloaded), nothing else."""
-    root = BUILD / "test-store"
+    root = pathlib.Path(os.environ.get("PROA_TEST_STORE", BUILD / "test-store"))
     root.mkdir(exist_ok=True)
-    lock = open(BUILD / "test-lock", "w", encoding="ascii")
+    lock = open(root.parent / "test-lock", "w", encoding="ascii")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        pytest.exit(f"other tests are running on {BUILD}; their store is there", returncode=4)
+        pytest.exit(f"other tests are running on {root}; their store is there", returncode=4)
     for name in ("images", "layers", "erofs", "containers", "tmp", "seccomp"):
         shutil.rmtree(root / name, ignore_errors=True)
     # not under pytest's own directory: a Unix socket's path must be short; and nobody else's

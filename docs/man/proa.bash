@@ -16,6 +16,7 @@ _proa() {
 	else
 		case $command:$prev in
 		*:--isolation) words="container vm" ;;
+		*:--hypervisor) words="auto proa-vmm qemu emulation" ;;
 		*:--network) words="none host" ;;
 		*:--kernel | kernel:default | kernel:rm) words=$(proa kernel ls -q 2>/dev/null) ;;
 		kernel:kernel) words="pull import ls rm default" ;;
