@@ -30,6 +30,7 @@
 #define FRAGMENT_BYTES_MAX (1u << 20)
 #define CONFIG_BYTES_MAX   (4u << 20)
 #define LOG_BYTES_MAX	   (64u << 20)
+#define IMAGE_BYTES_MAX	   (512u << 20)
 #define TEMPORARY	   ".build-"
 #define LOG_NAME	   "build.log"
 #define ARGS_MAX	   24
@@ -170,15 +171,26 @@ static int compile(struct kernel_build *b, struct err *err)
 			tell_progress, err);
 }
 
-/* Symbols are not loaded, but read from the disk; the PVH entry's note stays. */
-static int strip(struct kernel_build *b, char **ret_image, struct err *err)
+/* What a machine loads of it, and nothing else. */
+static int pack(struct kernel_build *b, char **ret_image, struct err *err)
 {
 	_cleanup_free_ char *vmlinux = path_in(b, "out/vmlinux"), *image = path_in(b, "vmlinux");
-	const char *argv[] = { "strip", "-R", ".comment", "-o", image, vmlinux, NULL };
-	int r = vmlinux && image ? 0 : err_set(err, ENOMEM, "out of memory");
+	_cleanup_free_ char *bytes = NULL;
+	struct str_buf packed = { 0 };
+	size_t n;
+	int r = vmlinux && image ? 0 : -ENOMEM;
 
 	if (r == 0)
-		r = kernel_build_run(b, argv, "stripping the kernel", NULL, err);
+		r = io_read_file(AT_FDCWD, vmlinux, IMAGE_BYTES_MAX, &bytes, &n);
+	if (r < 0)
+		return err_sys(err, -r, "read the kernel that was built");
+	r = kernel_pack((const uint8_t *)bytes, n, &packed, err);
+	if (r == 0) {
+		r = io_write_file(AT_FDCWD, image, packed.data, packed.len, 0644, 0);
+		if (r < 0)
+			err_sys(err, -r, "write %s", image);
+	}
+	str_buf_done(&packed);
 	if (r == 0)
 		*ret_image = TAKE_PTR(image);
 	return r;
@@ -250,7 +262,7 @@ static int build(struct kernel_build *b, const char *store, int kernels, char **
 	if (r == 0)
 		r = compile(b, err);
 	if (r == 0)
-		r = strip(b, &image, err);
+		r = pack(b, &image, err);
 	if (r < 0)
 		return r;
 	b->progress("putting it into the kernel store");

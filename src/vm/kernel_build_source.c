@@ -26,10 +26,12 @@
 static const struct {
 	const char *program, *package;
 } tools[] = {
-	{ "make", "make" },	 { "gcc", "gcc" },   { "ld", "binutils" },
-	{ "strip", "binutils" }, { "flex", "flex" }, { "bison", "bison" },
-	{ "bc", "bc" },		 { "tar", "tar" },   { "xz", "xz-utils" },
-	{ "gzip", "gzip" },	 { "awk", "mawk" },  { "sed", "sed" },
+	{ "make", "make" },	 { "gcc", "gcc" },
+	{ "ld", "binutils" },	 { "objcopy", "binutils" },
+	{ "flex", "flex" },	 { "bison", "bison" },
+	{ "bc", "bc" },		 { "tar", "tar" },
+	{ "xz", "xz-utils" },	 { "gzip", "gzip" },
+	{ "awk", "mawk" },	 { "sed", "sed" },
 	{ "find", "findutils" },
 };
 
