@@ -69,7 +69,7 @@ int kernel_apt_get(const struct kernel_apt *a, const char *dir, const char *comm
 int kernel_config_read(const char *fragment, const char *path, struct err *err);
 /* Is all that @fragment asks for so in @config? 0, or -EINVAL with the options that are not. */
 int kernel_config_check(const char *fragment, const char *config, struct err *err);
-/* The ELF @bytes without sections, symbols and rows of zeros, into @ret (kernel_pack.c). */
+/* The ELF @bytes without sections, symbols and filler, into @ret (kernel_pack.c). */
 int kernel_pack(const uint8_t *bytes, size_t n, struct str_buf *ret, struct err *err);
 /* The lines of a build's log that tell why it failed: the first error, and the end. */
 void kernel_log_quote(const char *log, struct str_buf *ret);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A kernel as small as it can be: what the program headers load, and nothing else of the ELF. The
- * linker puts the parts of an x86 kernel at multiples of 2 MiB and fills the file with zeros up to
- * them, in our kernel more than half of it; here each stretch of zeros is left out and becomes
- * memory of the segment before it that the file does not fill (p_memsz above p_filesz), as .bss is.
- * A start reads, and copies into the guest, so much less.
+ * linker puts the parts of an x86 kernel at multiples of 2 MiB and fills the file up to them, in
+ * our kernel more than half of it; here each such stretch is left out and becomes memory of the
+ * segment before it that the file does not fill (p_memsz above p_filesz), as .bss is. A start
+ * reads, and copies into the guest, so much less. Where the filler was int3, between code that
+ * nothing jumps to, there are zeros then.
  */
 #include <elf.h>
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include "vm/kernel_internal.h"
 
 #define PAGE	     4096u
+#define INT3	     0xccu
 #define GAP_MIN	     (16 * PAGE) /* a shorter stretch costs less than a header and a step */
 #define SEGMENTS_MAX 64
 
@@ -27,9 +29,10 @@ struct pack {
 	unsigned count;
 };
 
-static bool is_zero(const uint8_t *p, size_t n)
+/* Nothing but one of the two bytes that a linker fills with: zero, and int3 between code. */
+static bool is_filler(const uint8_t *p, size_t n)
 {
-	return n == 0 || (p[0] == 0 && !memcmp(p, p + 1, n - 1));
+	return n == 0 || ((p[0] == 0 || p[0] == INT3) && !memcmp(p, p + 1, n - 1));
 }
 
 static int add(struct pack *p, const Elf64_Phdr *from, uint64_t at, uint64_t filesz, uint64_t memsz)
@@ -41,32 +44,34 @@ static int add(struct pack *p, const Elf64_Phdr *from, uint64_t at, uint64_t fil
 	p->out[p->count].p_paddr += at;
 	p->out[p->count].p_filesz = filesz;
 	p->out[p->count].p_memsz = memsz;
-	p->out[p->count].p_align = PAGE;
+	/* of a note it says where its parts are */
+	if (from->p_type == PT_LOAD)
+		p->out[p->count].p_align = PAGE;
 	p->data[p->count++] = p->bytes + from->p_offset + at;
 	return 0;
 }
 
-/* Where the zeros that start at @at end, in whole pages or at the end. */
-static uint64_t zeros_from(const uint8_t *data, uint64_t at, uint64_t size)
+/* Where the filler that starts at @at ends, in whole pages or at the end. */
+static uint64_t filler_end(const uint8_t *data, uint64_t at, uint64_t size)
 {
 	while (at < size) {
 		uint64_t step = size - at < PAGE ? size - at : PAGE;
 
-		if (!is_zero(data + at, step))
+		if (!is_filler(data + at, step))
 			break;
 		at += step;
 	}
 	return at;
 }
 
-/* One PT_LOAD into as many as it has stretches between long rows of zeros. */
+/* One PT_LOAD into as many as it has stretches between long rows of filler. */
 static int split(struct pack *p, const Elf64_Phdr *s)
 {
 	const uint8_t *data = p->bytes + s->p_offset;
 	uint64_t start = 0, at = 0;
 
 	for (;;) {
-		uint64_t end = zeros_from(data, at, s->p_filesz);
+		uint64_t end = filler_end(data, at, s->p_filesz);
 
 		if (end == s->p_filesz)
 			return add(p, s, start, at - start, s->p_memsz - start);

@@ -161,7 +161,7 @@ static void test_pack(void)
 	h->e_phoff = 512;
 	h->e_phentsize = sizeof(*p);
 	h->e_phnum = 3;
-	/* data, a long row of zeros, data, a short one, data, zeros to the end */
+	/* data, a long row of zeros, data, a short one, data, int3, data, zeros to the end */
 	p[0] = (Elf64_Phdr){ .p_type = PT_LOAD,
 			     .p_offset = A,
 			     .p_vaddr = 0xffffffff81000000,
@@ -171,6 +171,8 @@ static void test_pack(void)
 	fill(elf, A, 5000);
 	fill(elf, A + 0x40010, 100);
 	fill(elf, A + 0x43000, 0x1234);
+	memset(elf + A + 0x45000, 0xcc, 0x20000);
+	fill(elf, A + 0x65000, 1);
 	/* one that is not whole pages, and starts in the middle of one */
 	p[1] = (Elf64_Phdr){ .p_type = PT_LOAD,
 			     .p_offset = B + 0x10,
@@ -184,15 +186,18 @@ static void test_pack(void)
 			     .p_vaddr = 0xffffffff81040010,
 			     .p_paddr = 0x41010,
 			     .p_filesz = 20,
+			     .p_align = 4,
 			     .p_memsz = 20 };
 	ok(load(elf, SIZE, before, SIZE), "the ELF of the test loads");
+	memset(before + 0x46000, 0, 0x20000);
 	ok(kernel_pack(elf, SIZE, &b, &err) == 0, "packed: %s", err.msg);
-	ok(b.data && b.len < 0x12345 + 0x1234 + 5000 + 10 * 4096, "smaller: %zu bytes", b.len);
+	ok(b.data && b.len < 0x12345 + 0x1234 + 5000 + 12 * 4096, "smaller: %zu bytes", b.len);
 	ok(b.data && load((uint8_t *)b.data, b.len, after, SIZE) && !memcmp(before, after, SIZE),
 	   "and the same in memory");
 	h = (Elf64_Ehdr *)(void *)b.data;
 	note = (const Elf64_Phdr *)(const void *)(b.data + h->e_phoff) + h->e_phnum - 1;
-	ok(note->p_type == PT_NOTE && !memcmp(b.data + note->p_offset, elf + A + 0x40010, 20),
+	ok(note->p_type == PT_NOTE && note->p_align == 4 &&
+		   !memcmp(b.data + note->p_offset, elf + A + 0x40010, 20),
 	   "the note is where its header says");
 	str_buf_done(&b);
 	p[1].p_filesz = SIZE;
