@@ -76,15 +76,20 @@ def test_source_that_is_none(build, needs_tools, tmp_path, make, words):
     refused(build("--source", source), *words)
 
 
-def test_missing_tools(proa, build, tmp_path, monkeypatch):
-    """The search goes on in /usr/bin after PATH, so what is missing is made so: nothing is there but a PATH."""
+def test_missing_tools(proa, tmp_path):
+    """Hidden in a mount namespace: the search goes on in /usr/bin whatever PATH says."""
     if os.geteuid() != 0:
         pytest.skip("needs root: a mount namespace")
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", 'for t in flex bison; do p=$(command -v $t) && mount --bind /dev/null "$p"; done; '
-         'h=/usr/include/gelf.h; [ ! -e $h ] || mount --bind /etc/passwd $h; exec "$@"', "sh",
-         *proa.argv("kernel", "build")], capture_output=True, text=True, env=proa.env, timeout=60, check=False)
-    refused(done, "flex", "bison", "gelf.h", "apt-get install", "libelf-dev")
+    (tmp_path / "absent.h").write_text("#error absent\n")
+    script = """
+        for t in flex bison; do p=$(command -v $t) && mount --bind /dev/null "$p"; done
+        [ ! -e /usr/include/gelf.h ] || mount --bind "$1" /usr/include/gelf.h
+        shift
+        exec "$@"
+    """
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", tmp_path / "absent.h", *proa.argv("kernel", "build")],
+                          capture_output=True, text=True, env=proa.env, timeout=60, check=False)
+    refused(done, "flex", "bison", "gelf.h", "apt-get install flex bison libelf-dev")
 
 
 def fake_source(path, makefile):
