@@ -2,7 +2,7 @@
 /*
  * The fast kernel: the distribution's own source, configured as our fragment says (and with nothing
  * else that can be off), compiled here. That keeps the kernel one that the distribution maintains,
- * and a machine boots it in a third of the instructions that the stock kernel takes.
+ * and a machine boots it in a tenth of the instructions that the stock kernel takes.
  *
  * Everything happens in one directory, STORE/kernels/.build-PID or what --keep names. A lock on it
  * tells a build that goes on from one that was killed; the next build removes what those left.
@@ -34,7 +34,7 @@
 #define TEMPORARY	   ".build-"
 #define LOG_NAME	   "build.log"
 #define ARGS_MAX	   24
-/* measured with Linux 6.1: the package twice, the source, and what is compiled */
+/* measured with Linux 6.1: the package with its archive, the source, and what is compiled */
 #define SOURCE_BYTES  (1200ull << 20)
 #define OBJECTS_BYTES (400ull << 20)
 
@@ -300,6 +300,7 @@ static int make_temporary(const char *store, int kernels, char **ret, int *ret_l
 {
 	_cleanup_free_ char *path = NULL, *real = NULL;
 	char name[32];
+	int r;
 
 	remove_abandoned(kernels);
 	snprintf(name, sizeof(name), TEMPORARY "%d", getpid());
@@ -309,9 +310,9 @@ static int make_temporary(const char *store, int kernels, char **ret, int *ret_l
 	real = realpath(path, NULL);
 	*ret_lock = openat(kernels, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (!real || *ret_lock < 0 || flock(*ret_lock, LOCK_EX | LOCK_NB) < 0) {
-		err_sys(err, errno, "lock %s", path);
+		r = err_sys(err, errno, "lock %s", path);
 		(void)io_remove_tree(kernels, name);
-		return -err->errnum;
+		return r;
 	}
 	*ret = TAKE_PTR(real);
 	return 0;

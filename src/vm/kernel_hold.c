@@ -24,6 +24,7 @@
 int kernel_hold_begin(struct kernel_hold *h, struct err *err)
 {
 	sigset_t ending;
+	int r;
 
 	sigemptyset(&ending);
 	sigaddset(&ending, SIGINT);
@@ -32,12 +33,11 @@ int kernel_hold_begin(struct kernel_hold *h, struct err *err)
 	if (sigprocmask(SIG_BLOCK, &ending, &h->before) < 0)
 		return err_sys(err, errno, "hold signals back");
 	h->fd = signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (h->fd < 0) {
-		err_sys(err, errno, "hold signals back");
-		sigprocmask(SIG_SETMASK, &h->before, NULL);
-		return -err->errnum;
-	}
-	return 0;
+	if (h->fd >= 0)
+		return 0;
+	r = err_sys(err, errno, "hold signals back");
+	sigprocmask(SIG_SETMASK, &h->before, NULL);
+	return r;
 }
 
 void kernel_hold_end(struct kernel_hold *h)
