@@ -22,9 +22,10 @@ if ! command -v qemu-system-x86_64 >/dev/null || ! command -v gcc >/dev/null || 
 	exit 0
 fi
 
-# The tests' store keeps a fast kernel from run to run (it takes minutes); its name has the fragment in it.
+# The tests' store keeps a fast kernel from run to run (it takes minutes), named as tests/conftest.py does:
+# after the options it has.
 kernels=$build/test-store/kernels
-fast=fast-$(sha256sum <"$build/kernel-x86_64.config" | cut -c 1-12)
+fast=fast-$(grep ^CONFIG_ "$build/kernel-x86_64.config" | sha256sum | cut -c 1-12)
 if [ ! -e "$kernels/$fast/vmlinux" ]; then
 	PROA_ROOT=$build/test-store "$proa" kernel build --name "$fast" >/dev/null || exit 1
 fi

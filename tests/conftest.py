@@ -277,11 +277,13 @@ def kernel(proa):
 
 @pytest.fixture(scope="session")
 def fast_kernel(proa, kernel):
-    """The name of a kernel that `proa kernel build` made; it stays, too, until its configuration changes.
+    """The name of a kernel that `proa kernel build` made; it stays, too, until its options change.
 
     After `kernel`: the first kernel of a store is the default, and that is to be the stock one.
     """
-    name = "fast-" + hashlib.sha256((BUILD / "kernel-x86_64.config").read_bytes()).hexdigest()[:12]
+    lines = (BUILD / "kernel-x86_64.config").read_text().splitlines(keepends=True)
+    options = "".join(line for line in lines if line.startswith("CONFIG_"))
+    name = "fast-" + hashlib.sha256(options.encode()).hexdigest()[:12]
     names = [k["Name"] for k in json.loads(proa("kernel", "ls", "--json", check=True).stdout)]
     if name not in names:
         done = proa("kernel", "build", "--name", name, timeout=1800)
