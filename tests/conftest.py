@@ -5,6 +5,7 @@ Every behaviour test takes the fixture `run` and thereby runs twice, as a contai
 from one body. Everything started here is ended here, by pid, and every wait has a limit.
 """
 import fcntl
+import hashlib
 import io
 import json
 import os
@@ -264,6 +265,27 @@ def kernel(proa):
         if done.returncode != 0:
             pytest.skip(f"no guest kernel can be had: {done.stderr.strip()}")
     return "default"
+
+
+@pytest.fixture(scope="session")
+def fast_kernel(proa, kernel):
+    """The name of a kernel that `proa kernel build` made; it stays, too, until its options change.
+
+    After `kernel`: the first kernel of a store is the default, and that is to be the stock one.
+    """
+    lines = (BUILD / "kernel-x86_64.config").read_text().splitlines(keepends=True)
+    options = "".join(line for line in lines if line.startswith("CONFIG_"))
+    name = "fast-" + hashlib.sha256(options.encode()).hexdigest()[:12]
+    names = [k["Name"] for k in json.loads(proa("kernel", "ls", "--json", check=True).stdout)]
+    if name not in names:
+        done = proa("kernel", "build", "--name", name, timeout=1800)
+        if done.returncode != 0 and any(word in done.stderr for word in ("not installed here", "apt-get", "package lists")):
+            pytest.skip(f"no kernel can be built: {done.stderr.strip()}")
+        assert done.returncode == 0, done.stderr
+        for old in names:
+            if old.startswith("fast-"):
+                proa("kernel", "rm", old, check=True)
+    return name
 
 
 @pytest.fixture(params=["container", "vm"])
