@@ -50,7 +50,7 @@ def packed_kernels(nested):
 @pytest.fixture(scope="module")
 def vmlinuz(nested):
     """Debian's own bzImage, which unpacks itself."""
-    kept = BUILD / "test-store" / f"vmlinuz-{nested.stock.name}"
+    kept = BUILD / f"vmlinuz-{nested.stock.name}"
     if not kept.exists():
         with tempfile.TemporaryDirectory() as work:
             got = subprocess.run(["apt-get", "download", "-q", f"linux-image-{nested.stock.name}"], cwd=work,
