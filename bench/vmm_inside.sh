@@ -89,7 +89,10 @@ throughput() { # LABEL
 	a=$(sort -n a | sed -n 3p) b=$(sort -n b | sed -n 3p)
 	printf '  %-44s %9s MB/s  %5s of QEMU microvm (%s MB/s; target 1)\n' "$1" "$a" "$(ratio "${a:-0}" "${b:-1}")" "$b"
 }
+# expanded by the guest's shell
+# shellcheck disable=SC2016
 timed='now() { cut -d" " -f1 /proc/uptime; }; a=$(now)'
+# shellcheck disable=SC2016
 done_='b=$(now); echo "rate: $(awk -v a=$a -v b=$b -v n=$bytes "BEGIN { printf \"%.1f\", n / 1e6 / (b - a) }")"'
 echo "throughput"
 truncate -s 1g disk.img
@@ -102,6 +105,7 @@ run_disk() { # LABEL SCRIPT
 		-blockdev driver=file,node-name=d,filename=disk.img,aio=threads -device virtio-blk-device,drive=d >theirs
 	throughput "$1"
 }
+# shellcheck disable=SC2016
 run_disk "blk: read, 1 MiB at a time" 'dd if=/dev/vda of=/dev/null bs=1M count=64 iflag=direct 2>/dev/null; bytes=67108864'
 run_disk "blk: read, 4 KiB at a time" 'dd if=/dev/vda of=/dev/null bs=4k count=2000 iflag=direct 2>/dev/null; bytes=8192000'
 run_disk "blk: write, 1 MiB at a time" 'dd if=/dev/zero of=/dev/vda bs=1M count=64 oflag=direct 2>/dev/null; bytes=67108864'
