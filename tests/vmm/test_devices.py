@@ -11,6 +11,11 @@ def transport(request):
     return ["--transport", request.param]
 
 
+def tool():
+    """The program that does in the guest what busybox cannot."""
+    return {"guest_tool": (0o100755, (BUILD / "tests" / "guest_tool").read_bytes())}
+
+
 # ---- disks ---------------------------------------------------------------------------------------
 
 def test_file_system(guests, transport):
@@ -111,7 +116,7 @@ for to in 10.9.0.1 fd09::1; do
 	[ "$(head -n 1 /tmp/back)" = "$(md5sum </tmp/data | cut -c1-32)" ] && echo "sent: same"
 	echo "back: $(($(wc -c </tmp/back) - 33))"
 done
-echo "udp: $(echo hello | nc -u -w 3 10.9.0.1 7001)"
+echo "udp: $(/guest_tool udp 10.9.0.1 7001 hello)"
 """
 
 
@@ -120,7 +125,7 @@ def test_tap(guests, transport, queues):
     """TCP both ways over IPv4 and IPv6, megabytes of it, and UDP."""
     flags = "multi_queue" if queues > 1 else ""
     r = guests.run(TRAFFIC, "--net", f"tap=tap0,mac=52:54:00:00:00:07,queues={queues}", "--cpus", queues, *transport,
-                   before=TAP.format(flags=flags), after="kill $server 2>/dev/null; ip link del tap0; cat /tmp/echo.log").ok()
+                   files=tool(), before=TAP.format(flags=flags), after="kill $server 2>/dev/null; ip link del tap0; cat /tmp/echo.log").ok()
     assert r.lines("pings:") == ["3"], r.text
     assert r.lines("sent:") == ["same", "same"] and r.lines("back:") == [str(4 << 20)] * 2, r.text
     assert r.lines("udp:") == ["HELLO"], r.text
@@ -160,7 +165,7 @@ cat /mnt/../test.sh >/dev/null; ls /mnt/.. | grep -q bin && echo "parent: the gu
 umount /mnt
 """
     r = guests.run(script, "--fs", "tag=share,socket=/tmp/fs.sock", *transport, before="""
-rm -rf /tmp/share; mkdir -p /tmp/share; echo hello >/tmp/share/host; chown 77:88 /tmp/share/host; chmod 604 /tmp/share/host
+rm -rf /tmp/share /tmp/fs.sock; mkdir -p /tmp/share; echo hello >/tmp/share/host; chown 77:88 /tmp/share/host; chmod 604 /tmp/share/host
 /usr/lib/qemu/virtiofsd --socket-path=/tmp/fs.sock -o source=/tmp/share,cache=auto,xattr >/tmp/fsd.log 2>&1 & server=$!
 for i in $(seq 50); do [ -S /tmp/fs.sock ] && break; sleep 0.1; done""", after="""
 echo "on the host: $(cat /tmp/share/guest) $(stat -c %u:%g:%a /tmp/share/guest) $(readlink /tmp/share/link) $(ls -d /tmp/share/renamed)"
@@ -206,17 +211,16 @@ kill $p; wait $p; echo "exit code $?"; exec 9>&-""", timeout=120))
 def test_vsock(guests, transport):
     """A connection each way, a quarter of a megabyte each."""
     script = """
-/vsock_guest serve 5000 >/tmp/served &
+/guest_tool serve 5000 >/tmp/served &
 for i in $(seq 100); do grep -q listening /tmp/served && break; sleep 0.1; done
 echo listening
 wait
 dd if=/dev/urandom of=/tmp/d bs=64k count=4 2>/dev/null
 echo "sum: $(md5sum </tmp/d)"
-/vsock_guest connect 6000 </tmp/d
+/guest_tool connect 6000 </tmp/d
 """
-    guest_program = (BUILD / "tests" / "vsock_guest").read_bytes()
     command = guests.command(script, "--vsock", "cid=7,socket=/tmp/vs/v.sock", *transport,
-                             files={"vsock_guest": (0o100755, guest_program)})
+                             files=tool())
     r = Result(guests.nested.sh(f"""rm -rf /tmp/vs; mkdir -p /tmp/vs; chmod 777 /tmp/vs
 cat >/tmp/vs.py <<'PY'
 import hashlib, os, socket, threading, time
