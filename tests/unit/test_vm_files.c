@@ -175,15 +175,15 @@ static bool has_pair(char *const *v, const char *name, const char *part)
 static void test_command(void)
 {
 	struct vm_spec s = { .binary = "/q",
-			       .kernel = "/k",
-			       .initramfs = "/i",
-			       .root_disk = "/a,b",
-			       .own_disk = "/d",
-			       .memory_bytes = 256 << 20,
-			       .cpus = 2,
-			       .tsc_khz = 1000,
-			       .agent_fd = 3,
-			       .share_fd = -1 };
+			     .kernel = "/k",
+			     .initramfs = "/i",
+			     .root_disk = "/a,b",
+			     .own_disk = "/d",
+			     .memory_bytes = 256 << 20,
+			     .cpus = 2,
+			     .tsc_khz = 1000,
+			     .agent_fd = 3,
+			     .share_fd = -1 };
 	_cleanup_strv_ char **v = NULL;
 	int none = -1;
 
@@ -204,7 +204,8 @@ static void test_command(void)
 	s.kvm = false;
 	s.parameters = "a.b=c";
 	s.more_args = (char *const[]){ (char *)(uintptr_t) "-more", NULL };
-	ok(vm_qemu.command(&s, &v, &none) == 0 && !has_pair(v, "-blockdev", "node-name"), "no disks");
+	ok(vm_qemu.command(&s, &v, &none) == 0 && !has_pair(v, "-blockdev", "node-name"),
+	   "no disks");
 	ok(has_pair(v, "-append", " a.b=c"), "more words for the kernel");
 	ok(has_pair(v, "-append", "init_on_alloc=1"),
 	   "emulation with a share: pages are cleared before virtiofsd fills them");
@@ -212,7 +213,8 @@ static void test_command(void)
 	strv_free(TAKE_PTR(v));
 	s.image = "/image";
 	s.image_read_only = true;
-	ok(vm_qemu.command(&s, &v, &none) == 0 && has_pair(v, "-blockdev", "read-only=on,filename=/image") &&
+	ok(vm_qemu.command(&s, &v, &none) == 0 &&
+		   has_pair(v, "-blockdev", "read-only=on,filename=/image") &&
 		   has_pair(v, "-blockdev", "locking=on"),
 	   "an image as root, locked");
 }
