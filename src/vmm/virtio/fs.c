@@ -89,7 +89,8 @@ struct fs {
 	struct virtq queues[QUEUES_MAX];
 	struct loop_watch socket;
 	uint64_t server_features;
-	bool acknowledges;   /* the server answers requests that have no answer of their own */
+	bool acknowledges; /* the server answers requests that have no answer of their own */
+	uint32_t answer_ms;
 	int64_t deadline_ms; /* of all answers to what is being done */
 };
 
@@ -105,7 +106,7 @@ static int64_t now_ms(void)
 
 static void set_deadline(struct fs *f)
 {
-	f->deadline_ms = now_ms() + ANSWER_MS;
+	f->deadline_ms = now_ms() + f->answer_ms;
 }
 
 static void drop_server(struct fs *f)
@@ -366,24 +367,25 @@ static int greet(struct fs *f)
 	return r;
 }
 
-int virtio_fs_new(const char *tag, uint32_t queues, int socket, const struct vmm_memory *memory,
-		  struct loop *loop, struct virtio_device **ret, struct err *err)
+int virtio_fs_new(const struct fs_options *o, const struct vmm_memory *memory, struct loop *loop,
+		  struct virtio_device **ret, struct err *err)
 {
 	struct fs *f = calloc(1, sizeof(*f));
 	int r;
 
 	if (!f) {
-		close(socket);
+		close(o->socket);
 		return err_set(err, ENOMEM, "out of memory");
 	}
-	memcpy(f->config.tag, tag, strnlen(tag, TAG_BYTES));
-	f->config.queues = queues;
+	memcpy(f->config.tag, o->tag, strnlen(o->tag, TAG_BYTES));
+	f->answer_ms = o->answer_ms ? o->answer_ms : ANSWER_MS;
+	f->config.queues = o->queues;
 	f->base.config = &f->config;
 	f->base.config_bytes = sizeof(f->config);
-	for (unsigned i = 0; i < queues + 1; i++)
+	for (unsigned i = 0; i < o->queues + 1; i++)
 		f->queues[i].size_max = QUEUE_SIZE;
-	virtio_device_init(&f->base, &fs_ops, memory, loop, f->queues, queues + 1);
-	f->socket = (struct loop_watch){ .fd = socket, .events = EPOLLIN, .call = socket_ready };
+	virtio_device_init(&f->base, &fs_ops, memory, loop, f->queues, o->queues + 1);
+	f->socket = (struct loop_watch){ .fd = o->socket, .events = EPOLLIN, .call = socket_ready };
 	r = greet(f);
 	if (r == 0) {
 		/* the rings are the server's: only what both can do is offered */
@@ -393,7 +395,7 @@ int virtio_fs_new(const char *tag, uint32_t queues, int socket, const struct vmm
 	}
 	if (r < 0) {
 		fs_free(&f->base);
-		return err_sys(err, -r, "talk to the file server of \"%s\" (vhost-user)", tag);
+		return err_sys(err, -r, "talk to the file server of \"%s\" (vhost-user)", o->tag);
 	}
 	*ret = &f->base;
 	return 0;
