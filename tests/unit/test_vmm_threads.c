@@ -321,13 +321,15 @@ static int run_cpu(unsigned i)
 	unsigned n = __atomic_add_fetch(&machine.runs[i], 1, __ATOMIC_SEQ_CST);
 
 	for (unsigned turn = 0;; turn++) {
+		/* after all others have parked, sometimes */
+		if (__atomic_load_n(&machine.end_by, __ATOMIC_SEQ_CST) == (int)i) {
+			usleep(n % 2 * 2000);
+			run->exit_reason = KVM_EXIT_SHUTDOWN;
+			return 0;
+		}
 		if (__atomic_load_n(&run->immediate_exit, __ATOMIC_SEQ_CST)) {
 			errno = EINTR;
 			return -1;
-		}
-		if (__atomic_load_n(&machine.end_by, __ATOMIC_SEQ_CST) == (int)i) {
-			run->exit_reason = KVM_EXIT_SHUTDOWN;
-			return 0;
 		}
 		if (turn == 3 + i && !__atomic_load_n(&machine.halted, __ATOMIC_SEQ_CST))
 			break;
