@@ -321,7 +321,7 @@ static void test_packed(const char *tool, bool size_behind, unsigned level)
 static void test_bad_payload(void)
 {
 	unsigned before = count_cache();
-	struct bzimage *b = good_bzimage("\x1f\x8b\x08 this is not what it seems to be", 64);
+	struct bzimage *b = good_bzimage((const uint8_t[64]){ 0x1f, 0x8b, 8, 1, 2, 3 }, 64);
 
 	ok(load_file(write_file("bzImage", b, b->bytes), CONFIG_BOOT_AUTO) == 0 && entry.long_mode,
 	   "what cannot be unpacked here unpacks itself in the guest");
@@ -336,7 +336,8 @@ static void test_bad_payload(void)
 /* A gzip that never ends stands for any interruption: what is killed leaves no file. */
 static void test_killed(void)
 {
-	struct bzimage *b = good_bzimage("\x1f\x8b\x08 endless", 64);
+	struct bzimage *b = good_bzimage((const uint8_t[64]){ 0x1f, 0x8b, 8, 4, 5, 6 }, 64);
+	static const char gzip[] = "#!/bin/sh\necho half\n: >\"$MARK\"\nexec sleep 3\n";
 	char path[128], script[128], tools[64];
 	unsigned before = count_cache();
 	pid_t pid;
@@ -345,8 +346,7 @@ static void test_killed(void)
 	if (mkdir(tools, 0700) < 0)
 		abort();
 	snprintf(path, sizeof(path), "%s", write_file("bzImage", b, b->bytes));
-	snprintf(script, sizeof(script), "%s",
-		 write_file("bin/gzip", "#!/bin/sh\necho half\n: >\"$MARK\"\nexec sleep 3\n", 46));
+	snprintf(script, sizeof(script), "%s", write_file("bin/gzip", gzip, sizeof(gzip) - 1));
 	chmod(script, 0700);
 	snprintf(script, sizeof(script), "%s/mark", dir);
 	pid = fork();
