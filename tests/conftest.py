@@ -5,6 +5,7 @@ Every behaviour test takes the fixture `run` and thereby runs twice, as a contai
 from one body. Everything started here is ended here, by pid, and every wait has a limit.
 """
 import fcntl
+import hashlib
 import io
 import json
 import os
@@ -195,7 +196,7 @@ def busybox_tar(path):
                 add_file(tar, f"bin/{name}", type=tarfile.SYMTYPE, linkname="busybox")
         add_file(tar, "etc/passwd", PASSWD.encode(), 0o644)
         add_file(tar, "etc/group", GROUP.encode(), 0o644)
-        add_file(tar, "bin/suid-id", suid_id(path.parent), 0o4755)
+        add_file(tar, "bin/suid-id", (BUILD / "tests" / "suid-id").read_bytes(), 0o4755)
         add_file(tar, "bin/no-interpreter", b"#!/bin/absent\n")
         add_file(tar, "bin/windows-script", b"#!/bin/sh\r\necho hi\r\n")
         add_file(tar, "bin/not-a-program", b"just text\n")
@@ -204,14 +205,6 @@ def busybox_tar(path):
         add_file(tar, "bin/dynamic", pathlib.Path("/bin/true").read_bytes())
         add_file(tar, "out-link", type=tarfile.SYMTYPE, linkname="/../../../../../../etc")
     return path
-
-
-def suid_id(directory):
-    """A static program that prints its effective user: busybox would give its set-uid rights up."""
-    source, program = directory / "suid-id.c", directory / "suid-id"
-    source.write_text('#include <stdio.h>\n#include <unistd.h>\nint main(void) { printf("%d\\n", (int)geteuid()); }\n')
-    subprocess.run(["musl-gcc", "-static", "-o", program, source], check=True)
-    return program.read_bytes()
 
 
 def foreign_elf():
@@ -228,13 +221,13 @@ def _fresh(path):
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
     """A store in the build directory. Kernels stay from run to run (they are downloaded), nothing else."""
-    root = BUILD / "test-store"
+    root = pathlib.Path(os.environ.get("PROA_TEST_STORE", BUILD / "test-store"))
     root.mkdir(exist_ok=True)
-    lock = open(BUILD / "test-lock", "w", encoding="ascii")
+    lock = open(root.parent / "test-lock", "w", encoding="ascii")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        pytest.exit(f"other tests are running on {BUILD}; their store is there", returncode=4)
+        pytest.exit(f"other tests are running on {root}; their store is there", returncode=4)
     for name in ("images", "layers", "erofs", "containers", "tmp", "seccomp"):
         shutil.rmtree(root / name, ignore_errors=True)
     # not under pytest's own directory: a Unix socket's path must be short; and nobody else's
@@ -272,6 +265,27 @@ def kernel(proa):
         if done.returncode != 0:
             pytest.skip(f"no guest kernel can be had: {done.stderr.strip()}")
     return "default"
+
+
+@pytest.fixture(scope="session")
+def fast_kernel(proa, kernel):
+    """The name of a kernel that `proa kernel build` made; it stays, too, until its options change.
+
+    After `kernel`: the first kernel of a store is the default, and that is to be the stock one.
+    """
+    lines = (BUILD / "kernel-x86_64.config").read_text().splitlines(keepends=True)
+    options = "".join(line for line in lines if line.startswith("CONFIG_"))
+    name = "fast-" + hashlib.sha256(options.encode()).hexdigest()[:12]
+    names = [k["Name"] for k in json.loads(proa("kernel", "ls", "--json", check=True).stdout)]
+    if name not in names:
+        done = proa("kernel", "build", "--name", name, timeout=1800)
+        if done.returncode != 0 and any(word in done.stderr for word in ("not installed here", "apt-get", "package lists")):
+            pytest.skip(f"no kernel can be built: {done.stderr.strip()}")
+        assert done.returncode == 0, done.stderr
+        for old in names:
+            if old.startswith("fast-"):
+                proa("kernel", "rm", old, check=True)
+    return name
 
 
 @pytest.fixture(params=["container", "vm"])

@@ -12,13 +12,16 @@ _proa() {
 	if [[ -z $command ]]; then
 		words="$(proa --help 2>/dev/null | sed -nE 's/^  ([a-z]+) .*/\1/p') --root --run-root --verbose --version --help"
 	elif [[ $cur == -* ]]; then
-		words=$(proa "$command" --help 2>/dev/null | sed -nE 's/^ +(-[a-zA-Z], )?(--[a-z-]+).*/\2/p')
+		[[ $command == kernel && $COMP_CWORD -gt $((i + 1)) ]] && command+=" ${COMP_WORDS[i + 1]}"
+		# shellcheck disable=SC2086
+		words=$(proa $command --help 2>/dev/null | sed -nE 's/^ +(-[a-zA-Z], )?(--[a-z-]+).*/\2/p')
 	else
 		case $command:$prev in
 		*:--isolation) words="container vm" ;;
+		*:--hypervisor) words="auto proa-vmm qemu emulation" ;;
 		*:--network) words="none host" ;;
 		*:--kernel | kernel:default | kernel:rm) words=$(proa kernel ls -q 2>/dev/null) ;;
-		kernel:kernel) words="pull import ls rm default" ;;
+		kernel:kernel) words="pull build import ls rm default" ;;
 		run:* | compare:* | save:* | tag:* | rmi:* | history:*)
 			words=$(proa images --format '{{.Repository}}:{{.Tag}}' 2>/dev/null) ;;
 		exec:* | stop:* | kill:*) words=$(proa ps --format '{{.Names}}' 2>/dev/null) ;;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* proa kernel pull | import | ls | rm | default */
+/* proa kernel pull | import | ls | rm | default; `proa kernel build` is in kernel_build.c */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include "cli/cli.h"
+#include "cli/kernel.h"
 #include "util/json.h"
 #include "util/mem.h"
 #include "util/str.h"
@@ -12,7 +13,7 @@
 
 static const struct args_option no_options[] = { { 0 } };
 
-static void show_progress(const char *line)
+void cli_kernel_progress(const char *line)
 {
 	fprintf(stderr, "proa: %s\n", line);
 }
@@ -35,7 +36,7 @@ static int kernel_pull(struct cli *cli, int argc, char **argv)
 	if (code >= 0)
 		return code;
 	if (cli_store(cli, &store, &err) < 0 ||
-	    vm_kernel_pull(store->root, show_progress, &name, &err) < 0)
+	    vm_kernel_pull(store->root, cli_kernel_progress, &name, &err) < 0)
 		return cli_fail(&err);
 	puts(name);
 	return 0;
@@ -197,6 +198,7 @@ static const struct {
 	const char *summary;
 } verbs[] = {
 	{ "pull", kernel_pull, "Download this Debian's cloud kernel" },
+	{ "build", cli_kernel_build, "Compile a small kernel that starts fast" },
 	{ "import", kernel_import, "Put a kernel of your own into the store" },
 	{ "ls", kernel_ls, "List the kernels" },
 	{ "default", kernel_default, "Choose the one that is used unless another is asked for" },

@@ -316,7 +316,8 @@ struct plan_vm {
 	char *image_format; /* "raw", "qcow2"; NULL: raw */
 	char *initrd;	    /* goes before proa's own, NULL: none */
 	char *parameters;   /* further words of the kernel's command line, NULL: none */
-	char *hypervisor;   /* "proa-vmm", "qemu" or the path of one; NULL: what suits the host */
+	char *hypervisor;   /* "proa-vmm", "qemu", "emulation", or the path of one; NULL: what suits
+			       the host */
 	char **hypervisor_args;
 };
 

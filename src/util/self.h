@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where this program's helpers are. */
+/* Where this program's helpers and files are. */
 #ifndef PROA_UTIL_SELF_H
 #define PROA_UTIL_SELF_H
 
@@ -11,5 +11,8 @@ struct err;
  * with both places named when it is in neither.
  */
 int self_find_helper(const char *name, char **ret, struct err *err);
+
+/* The same for a file that is only read: beside the running executable, or in ../share/proa. */
+int self_find_file(const char *name, char **ret, struct err *err);
 
 #endif

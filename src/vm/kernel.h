@@ -72,4 +72,20 @@ int vm_kernel_import(const char *store, const struct vm_kernel_import *what, cha
 int vm_kernel_pull(const char *store, void (*progress)(const char *line), char **ret_name,
 		   struct err *err);
 
+struct vm_kernel_build {
+	const char
+		*source; /* a directory, archive or package; NULL: the distribution's, by apt-get */
+	const char *fragment; /* the options that are on; NULL: ours */
+	const char *name;     /* NULL: its version */
+	const char *keep; /* build in this directory and leave it; NULL: in one that is removed */
+	unsigned jobs;	  /* 0: one per CPU */
+};
+
+/*
+ * Compiles a kernel and imports it. Takes minutes and 1.6 GB; SIGINT, SIGTERM and SIGHUP break it
+ * off without a trace (-EINTR, with the exit code in @err).
+ */
+int vm_kernel_build(const char *store, const struct vm_kernel_build *what,
+		    void (*progress)(const char *line), char **ret_name, struct err *err);
+
 #endif

@@ -2,6 +2,7 @@
 /* What a machine is made of before its processes start: files on disk, and KVM or emulation. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,6 +15,8 @@
 #include "vm/disk.h"
 #include "vm/machine.h"
 #include "vm/share.h"
+
+#define EMULATION "emulation" /* QEMU, and no KVM even where there is one */
 
 static bool is_vmm_path(const char *path)
 {
@@ -33,10 +36,12 @@ static int choose_kind(const struct plan_vm *vm, const struct vm_kvm_verdict *kv
 		*ret = kvm->usable && !vm->hypervisor_args ? &vm_proa_vmm : &vm_qemu;
 	else if (!strcmp(wanted, vm_proa_vmm.name) || is_vmm_path(wanted))
 		*ret = &vm_proa_vmm;
-	else if (!strcmp(wanted, vm_qemu.name) || strchr(wanted, '/'))
+	else if (!strcmp(wanted, vm_qemu.name) || !strcmp(wanted, EMULATION) || strchr(wanted, '/'))
 		*ret = &vm_qemu;
 	else
-		return err_set(err, EINVAL, "no hypervisor \"%s\": it is %s, %s, or a path of one",
+		return err_set(err, EINVAL,
+			       "no hypervisor \"%s\": it is %s, %s, " EMULATION
+			       " (qemu without KVM), or a path of one",
 			       wanted, vm_proa_vmm.name, vm_qemu.name);
 	if (*ret == &vm_proa_vmm && !kvm->usable)
 		return err_set(err, ENOTSUP,
@@ -55,7 +60,9 @@ static int choose_hypervisor(struct vm_machine *m, const char *facts, struct vm_
 	bool path = vm->hypervisor && strchr(vm->hypervisor, '/');
 	int r;
 
-	if (vm_kvm_probe(facts, &kvm) < 0)
+	if (vm->hypervisor && !strcmp(vm->hypervisor, EMULATION))
+		snprintf(kvm.reason, sizeof(kvm.reason), "not wanted");
+	else if (vm_kvm_probe(facts, &kvm) < 0)
 		kvm.usable = false;
 	r = choose_kind(vm, &kvm, &m->kind, err);
 	if (r == 0)

@@ -193,6 +193,7 @@ static void test_command(void)
 	   "the counter's rate is told, not measured");
 	ok(has_pair(v, "-accel", "tcg") && !has_pair(v, "-M", "pit=off"),
 	   "emulation keeps its timer");
+	ok(!has_pair(v, "-append", "noreplace-smp"), "several processors keep their locks");
 	strv_free(TAKE_PTR(v));
 	s.kvm = true;
 	s.share_fd = 4;
@@ -202,11 +203,13 @@ static void test_command(void)
 	strv_free(TAKE_PTR(v));
 	s.root_disk = s.own_disk = NULL;
 	s.kvm = false;
+	s.cpus = 1;
 	s.parameters = "a.b=c";
 	s.more_args = (char *const[]){ (char *)(uintptr_t) "-more", NULL };
 	ok(vm_qemu.command(&s, &v, &none) == 0 && !has_pair(v, "-blockdev", "node-name"),
 	   "no disks");
 	ok(has_pair(v, "-append", " a.b=c"), "more words for the kernel");
+	ok(has_pair(v, "-append", "noreplace-smp"), "one emulated processor is not patched for it");
 	ok(has_pair(v, "-append", "init_on_alloc=1"),
 	   "emulation with a share: pages are cleared before virtiofsd fills them");
 	ok(!strcmp(v[strv_len(v) - 1], "-more"), "more arguments for QEMU");

@@ -20,6 +20,9 @@
  *                          Not with a share: virtiofsd writes a program's pages into the guest's
  *                          memory behind QEMU's back, which then goes on with the translation of
  *                          what was in them before. Clearing a page first makes QEMU forget that.
+ *   noreplace-smp          only with one emulated processor: the kernel takes the lock prefix from
+ *                          8,000 instructions, by mapping each once more; QEMU ignores the prefix
+ *                          then anyway.
  */
 #include "vm/qemu/qemu.h"
 
@@ -68,6 +71,8 @@ char *qemu_kernel_command_line(const struct vm_spec *s)
 	if (!s->kvm)
 		str_buf_printf(&b, " mitigations=off init_on_alloc=%d no_timer_check",
 			       s->share_fd >= 0);
+	if (!s->kvm && s->cpus == 1)
+		str_buf_printf(&b, " noreplace-smp");
 	/* last: of two values of one parameter the kernel takes the later */
 	if (!str_empty(s->parameters))
 		str_buf_printf(&b, " %s", s->parameters);
