@@ -141,6 +141,8 @@ static void look_kvm(struct look *l)
 		    "switch "
 		    "virtualisation on in the firmware and load kvm_intel or kvm_amd",
 		    "%s", kvm.reason);
+	add(l, "Machines", "hypervisor", HOST_FINE, "", "%s",
+	    kvm.usable ? "proa-vmm, on KVM" : "QEMU, by software emulation");
 }
 
 static void look_machines(struct look *l)

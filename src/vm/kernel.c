@@ -30,9 +30,10 @@
 #define INIT_BYTES_MAX	 (64u << 20)
 
 /* What a guest needs; what is built into a kernel is not among its modules and skipped. */
-static const char *const modules_always[] = { "virtio_mmio", "virtio_console", "virtio_blk",
-					      "erofs",	     "ext4",	       "overlay",
-					      NULL };
+static const char *const modules_always[] = { "virtio_mmio",	"virtio_console",
+					      "virtio_blk",	"erofs",
+					      "ext4",		"overlay",
+					      "virtio_balloon", NULL };
 static const char *const modules_binds[] = { "virtiofs", NULL };
 static const char *const modules_image[] = { "squashfs", "xfs", NULL };
 

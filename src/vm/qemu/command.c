@@ -38,11 +38,13 @@
 #define QEMU_BINARY "qemu-system-x86_64"
 
 /*
- * All that QEMU can emulate, but for two things: without ERMS the kernel clears and copies pages by
- * eight bytes and not by one, which emulated is a fifth of a boot's time; and page tables of five
- * levels are walked for nothing.
+ * All that QEMU can emulate, but for three things: without ERMS the kernel clears and copies pages by
+ * eight bytes and not by one, which emulated is a fifth of a boot's time; page tables of five levels
+ * are walked for nothing; and "max" calls itself a processor of 2005, one of whose errata (AMD's
+ * number 400) makes the kernel believe that the local APIC's timer stops when it idles. It then relies
+ * on the old timer chip, whose interrupts get lost when a guest of this guest runs.
  */
-#define EMULATED_CPU "max,-erms,-la57"
+#define EMULATED_CPU "max,-erms,-la57,family=23,model=49,stepping=0"
 
 int qemu_find(char **ret, struct err *err)
 {

@@ -87,6 +87,8 @@ static void add_options(struct str_buf *b, const struct vm_spec *s)
 	add_disk(b, s->image, GUEST_IMAGE_LABEL, s->image_read_only ? ",ro" : ",cache=unsafe");
 	if (s->share_fd >= 0)
 		option(b, "--fs", "tag=" GUEST_SHARE_TAG ",fd=%d", s->share_fd);
+	/* what the guest frees is the host's again */
+	str_buf_add(b, "--balloon", sizeof("--balloon"));
 	add_command_line(b, s);
 	for (char *const *arg = s->more_args; arg && *arg; arg++)
 		str_buf_add(b, *arg, strlen(*arg) + 1);
