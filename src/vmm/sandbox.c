@@ -225,8 +225,8 @@ int sandbox_close(const struct vmm_config *config, struct err *err)
 		r = drop_capabilities();
 	if (r == 0 &&
 	    (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
-		       /* new rights took it away: when its owner ends, so does the machine */
-		       prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0))
+	     /* new rights took it away: when its owner ends, so does the machine */
+	     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0))
 		r = -errno;
 	return r < 0 ? err_sys(err, -r, "give up rights") : 0;
 }

@@ -102,8 +102,7 @@ int boot_load_elf(const struct boot_image *image, struct vmm_memory *m, bool map
 
 		memcpy(&p, image->bytes + h.e_phoff + i * sizeof(p), sizeof(p));
 		if (p.p_type == PT_INTERP)
-			r = err_set(err, ENOEXEC, "\"%s\" is a program, not a kernel",
-				    image->name);
+			r = err_set(err, ENOEXEC, "\"%s\" is a program, not a kernel", image->name);
 		else if (p.p_type == PT_LOAD && p.p_memsz) {
 			r = load_segment(image, &p, m, map, err);
 			ret->end = MAX(ret->end, p.p_paddr + p.p_memsz);
