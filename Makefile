@@ -42,6 +42,14 @@ asan:
 		MESON_FLAGS="-Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Dwerror=true -Db_lundef=false" all
 	@meson test -C build-asan --print-errorlogs
 
+# The machine monitor's threads against each other, with ThreadSanitizer, in build-tsan/.
+tsan:
+	@$(MAKE) --no-print-directory BUILD=build-tsan \
+		MESON_FLAGS="-Db_sanitize=thread -Dbuildtype=debugoptimized -Dwerror=true -Db_lundef=false" \
+		build-tsan/build.ninja
+	@ninja -C build-tsan tests/unit/test_vmm_threads
+	@meson test -C build-tsan --no-rebuild --print-errorlogs vmm_threads
+
 # libFuzzer on every target for SECONDS each (default 20), in build-fuzz/; new inputs are not kept.
 fuzz:
 	@tools/fuzz $(SECONDS)
@@ -56,6 +64,6 @@ tidy: all
 	@git ls-files 'src/*.c' | xargs clang-tidy -p $(BUILD) --quiet
 
 clean:
-	@rm -rf $(BUILD) build-asan build-fuzz
+	@rm -rf $(BUILD) build-asan build-tsan build-fuzz
 
-.PHONY: all deps deps-check deps-bench demo check bench install asan fuzz lint format tidy clean
+.PHONY: all deps deps-check deps-bench demo check bench install asan tsan fuzz lint format tidy clean

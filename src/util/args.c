@@ -166,14 +166,19 @@ static int parse_short(const struct args_usage *u, char **argv, struct err *err)
 
 static int check_count(const struct args_usage *u, int n, struct err *err)
 {
+	/* a program without commands has a name of its own only */
+	const char *name = *u->name ? u->name : program(u), *space = *u->name ? " " : "";
+
 	if (n < u->min_args)
-		return err_set(err, EINVAL, "%s needs %s%d argument%s: %s %s %s", u->name,
+		return err_set(err, EINVAL, "%s needs %s%d argument%s: %s%s%s %s", name,
 			       u->max_args == u->min_args ? "" : "at least ", u->min_args,
-			       u->min_args == 1 ? "" : "s", program(u), u->name, u->synopsis);
+			       u->min_args == 1 ? "" : "s", program(u), space, u->name,
+			       u->synopsis);
 	if (u->max_args >= 0 && n > u->max_args)
-		return err_set(err, EINVAL, "%s takes %s%d argument%s: %s %s %s", u->name,
+		return err_set(err, EINVAL, "%s takes %s%d argument%s: %s%s%s %s", name,
 			       u->max_args == u->min_args ? "" : "at most ", u->max_args,
-			       u->max_args == 1 ? "" : "s", program(u), u->name, u->synopsis);
+			       u->max_args == 1 ? "" : "s", program(u), space, u->name,
+			       u->synopsis);
 	return 0;
 }
 

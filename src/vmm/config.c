@@ -73,6 +73,8 @@ static int to_fd(const char *value, int *ret, struct err *err)
 
 	if (str_to_u32(value, &n) < 0 || n > INT32_MAX || fcntl((int)n, F_GETFD) < 0)
 		return err_set(err, EBADF, "\"%s\" is not an open descriptor", value);
+	/* not for the tool that unpacks a kernel */
+	(void)fcntl((int)n, F_SETFD, FD_CLOEXEC);
 	*ret = (int)n;
 	return 0;
 }
@@ -160,11 +162,11 @@ static int add_disk(void *data, const char *value, struct err *err)
 
 static int parse_mac(const char *value, uint8_t mac[6], struct err *err)
 {
-	int used = 0;
+	/* sscanf() would take signs and blanks for digits */
+	bool good = strlen(value) == 17 && strspn(value, "0123456789abcdefABCDEF:") == 17;
 
-	if (sscanf(value, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1], &mac[2],
-		   &mac[3], &mac[4], &mac[5], &used) != 6 ||
-	    value[used] || strlen(value) != 17)
+	if (!good || sscanf(value, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx", &mac[0], &mac[1], &mac[2],
+			    &mac[3], &mac[4], &mac[5]) != 6)
 		return err_set(err, EINVAL, "\"%s\" is not a MAC address", value);
 	if (mac[0] & 1)
 		return err_set(err, EINVAL, "\"%s\" is a multicast address", value);

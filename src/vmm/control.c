@@ -211,8 +211,10 @@ int control_new(struct vmm *v, struct vmm_control **ret, struct err *err)
 	c->listening.fd = c->client.fd = -EBADF;
 	if (v->config->control_path)
 		r = listen_at(c, v->config->control_path, err);
-	else if (set_client(c, v->config->control_fd) < 0)
-		r = err_sys(err, errno, "watch the control socket");
+	else
+		r = set_client(c, v->config->control_fd);
+	if (r < 0 && !v->config->control_path)
+		err_sys(err, -r, "watch the control socket");
 	if (r < 0) {
 		control_free(c);
 		return r;

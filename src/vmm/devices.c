@@ -201,11 +201,12 @@ static int add_fs(struct vmm *v, struct err *err)
 	for (unsigned i = 0; r == 0 && i < v->config->fs_count; i++) {
 		const struct config_fs *c = &v->config->fs[i];
 		struct virtio_device *d;
-		int fd = config_channel_open(&c->socket, c->tag, err);
+		struct fs_options o = { .tag = c->tag, .queues = c->queues };
 
-		if (fd < 0)
-			return fd;
-		r = virtio_fs_new(c->tag, c->queues, fd, &v->memory, &v->loop, &d, err);
+		o.socket = config_channel_open(&c->socket, c->tag, err);
+		if (o.socket < 0)
+			return o.socket;
+		r = virtio_fs_new(&o, &v->memory, &v->loop, &d, err);
 		if (r == 0)
 			r = attach(v, d, err);
 	}

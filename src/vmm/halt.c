@@ -36,6 +36,9 @@ static void timer_ready(struct loop_watch *w, uint32_t events _unused_)
 		idle &= now == v->vcpus[i].cpu_ns;
 		v->vcpus[i].cpu_ns = now;
 	}
+	/* what was found in an earlier round says nothing of this one */
+	for (unsigned i = 0; i < v->vcpu_count; i++)
+		v->vcpus[i].halted = false;
 	for (unsigned i = 0; idle && i < v->vcpu_count; i++) {
 		v->vcpus[i].check_halt = true;
 		vcpu_kick(&v->vcpus[i]);

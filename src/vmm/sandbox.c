@@ -62,10 +62,13 @@ static _Noreturn void wait_for(pid_t child, int pidfd)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signals = signalfd(-1, &set, SFD_CLOEXEC);
 	/* descriptors are the child's alone: a socket's other end must see it end */
-	pidfd = dup3(pidfd, WAITER_PIDFD, O_CLOEXEC);
-	signals = dup3(signals, WAITER_SIGNALS, O_CLOEXEC);
-	(void)sys_close_range(WAITER_SIGNALS + 1, ~0u, 0);
-	(void)sys_close_range(3, WAITER_PIDFD - 1, 0);
+	if (dup3(pidfd, WAITER_PIDFD, O_CLOEXEC) >= 0 &&
+	    dup3(signals, WAITER_SIGNALS, O_CLOEXEC) >= 0) {
+		pidfd = WAITER_PIDFD;
+		signals = WAITER_SIGNALS;
+		(void)sys_close_range(WAITER_SIGNALS + 1, ~0u, 0);
+		(void)sys_close_range(3, WAITER_PIDFD - 1, 0);
+	}
 	for (;;) {
 		struct pollfd p[] = { { .fd = pidfd, .events = POLLIN },
 				      { .fd = signals, .events = POLLIN } };

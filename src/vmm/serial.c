@@ -39,6 +39,7 @@ struct vmm_serial {
 	struct vmm *vmm;
 	int irq_fd;
 	struct loop_watch in, out, timer;
+	bool in_ended; /* nobody writes to it any more; what was written may still be there */
 	uint8_t ier, lcr, mcr, scr, dll, dlm;
 	bool sent_pending; /* "transmitter empty" is to be told */
 	uint8_t received[IN_BYTES];
@@ -65,9 +66,23 @@ static void update_interrupt(struct vmm_serial *s)
 		(void)!write(s->irq_fd, &one, sizeof(one));
 }
 
+/* As much as there is room for; false when there is no more to come. */
+static bool read_input(struct vmm_serial *s)
+{
+	uint8_t bytes[IN_BYTES];
+	ssize_t n = read(s->in.fd, bytes, IN_BYTES - s->in_count);
+
+	for (ssize_t i = 0; i < n; i++)
+		s->received[(s->in_at + s->in_count++) % IN_BYTES] = bytes[i];
+	return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+/* There is room again, or none any more. */
 static void watch_input(struct vmm_serial *s)
 {
-	if (s->in.fd >= 0)
+	if (s->in_ended && s->in_count < IN_BYTES)
+		s->in_ended = read_input(s);
+	else if (s->in.added)
 		(void)loop_set(&s->vmm->loop, &s->in, s->in_count < IN_BYTES ? EPOLLIN : 0);
 }
 
@@ -197,25 +212,29 @@ static void serial_write(struct bus_range *r, uint64_t at, const void *from,
 	}
 }
 
-static void input_ready(struct loop_watch *w, uint32_t events _unused_)
+static void input_ready(struct loop_watch *w, uint32_t events)
 {
 	struct vmm_serial *s = container_of(w, struct vmm_serial, in);
-	uint8_t bytes[IN_BYTES];
-	ssize_t n = read(w->fd, bytes, IN_BYTES - s->in_count);
 
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-		loop_remove(&s->vmm->loop, w); /* the end of the input */
-		return;
+	/* a hang-up is told also while nothing is asked for, again and again */
+	if (events & (EPOLLHUP | EPOLLERR)) {
+		loop_remove(&s->vmm->loop, w);
+		s->in_ended = true;
+	} else if (s->in_count < IN_BYTES && !read_input(s)) {
+		loop_remove(&s->vmm->loop, w);
 	}
-	for (ssize_t i = 0; i < n; i++)
-		s->received[(s->in_at + s->in_count++) % IN_BYTES] = bytes[i];
 	watch_input(s);
 	update_interrupt(s);
 }
 
-static void output_ready(struct loop_watch *w, uint32_t events _unused_)
+static void output_ready(struct loop_watch *w, uint32_t events)
 {
-	flush(container_of(w, struct vmm_serial, out));
+	struct vmm_serial *s = container_of(w, struct vmm_serial, out);
+
+	/* nobody reads any more, which is told again and again: writes find it out by themselves */
+	if (events & (EPOLLHUP | EPOLLERR))
+		loop_remove(&s->vmm->loop, w);
+	flush(s);
 }
 
 static void timer_ready(struct loop_watch *w, uint32_t events _unused_)
@@ -248,10 +267,14 @@ static int watch(struct vmm_serial *s, int in, int out)
 			continue;
 		(void)fcntl(w->fd, F_SETFL, flags | O_NONBLOCK);
 		r = loop_add(&s->vmm->loop, w);
-		/* a file is always ready */
-		if (r == -EPERM)
+		/* a file is always ready: read whenever there is room */
+		if (r == -EPERM) {
+			s->in_ended |= w == &s->in;
 			r = 0;
+		}
 	}
+	if (r == 0)
+		watch_input(s);
 	return r;
 }
 
@@ -288,6 +311,7 @@ void serial_free(struct vmm_serial *s)
 {
 	if (!s)
 		return;
+	bus_remove(&s->vmm->ports, &s->range);
 	loop_remove(&s->vmm->loop, &s->in);
 	loop_remove(&s->vmm->loop, &s->out);
 	loop_remove(&s->vmm->loop, &s->timer);

@@ -31,27 +31,6 @@ static pthread_cond_t parked_changed = PTHREAD_COND_INITIALIZER;
 
 /* ---- why it came back ----------------------------------------------------------------------- */
 
-static void access_bus(struct vmm *v, const struct bus *bus, uint64_t at, void *data,
-		       uint32_t bytes, bool write)
-{
-	struct bus_range *r = bus_find(bus, at, bytes);
-
-	if (r && write && r->ops->fast_write && r->ops->fast_write(r, at - r->start, data, bytes))
-		return;
-	if (r && !write && r->ops->fast_read && r->ops->fast_read(r, at - r->start, data, bytes))
-		return;
-	pthread_mutex_lock(&v->lock);
-	/* ranges of PCI move: what was found without the lock is not believed */
-	r = bus_find(bus, at, bytes);
-	if (!r && !write)
-		memset(data, 0xff, bytes);
-	else if (r && write)
-		r->ops->write(r, at - r->start, data, bytes);
-	else if (r)
-		r->ops->read(r, at - r->start, data, bytes);
-	pthread_mutex_unlock(&v->lock);
-}
-
 static void handle_port(struct vcpu *c)
 {
 	struct kvm_run *run = c->run;
@@ -59,8 +38,8 @@ static void handle_port(struct vcpu *c)
 	uint32_t size = run->io.size, count = run->io.count;
 
 	for (uint32_t i = 0; i < count; i++)
-		access_bus(c->vmm, &c->vmm->ports, run->io.port, data + (size_t)i * size, size,
-			   run->io.direction == KVM_EXIT_IO_OUT);
+		bus_access(&c->vmm->ports, &c->vmm->lock, run->io.port, data + (size_t)i * size,
+			   size, run->io.direction == KVM_EXIT_IO_OUT);
 }
 
 static void end_by_system_event(struct vcpu *c)
@@ -99,7 +78,7 @@ static void handle_exit(struct vcpu *c)
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO: handle_port(c); break;
 	case KVM_EXIT_MMIO:
-		access_bus(c->vmm, &c->vmm->mmio, run->mmio.phys_addr, run->mmio.data,
+		bus_access(&c->vmm->mmio, &c->vmm->lock, run->mmio.phys_addr, run->mmio.data,
 			   MIN(run->mmio.len, 8u), run->mmio.is_write);
 		break;
 	case KVM_EXIT_SHUTDOWN: vmm_end(c->vmm, VMM_TRIPLE_FAULT, "triple fault"); break;
@@ -141,18 +120,26 @@ static bool attend(struct vcpu *c)
 	__atomic_store_n(&c->run->immediate_exit, 0, __ATOMIC_RELAXED);
 	if (c->check_halt)
 		look_for_halt(c);
-	if (v->paused && v->end == VMM_RUNNING) {
+	if (v->paused && !vmm_has_ended(v)) {
 		c->parked = true;
 		pthread_cond_broadcast(&parked_changed);
-		while (v->paused && v->end == VMM_RUNNING)
+		while (v->paused && !vmm_has_ended(v))
 			pthread_cond_wait(&parked_changed, &v->lock);
 		c->parked = false;
 		/* the guest's watchdogs must not take the pause for a hang */
 		(void)ioctl(c->fd, KVM_KVMCLOCK_CTRL, 0);
 	}
-	go_on = v->end == VMM_RUNNING;
+	go_on = !vmm_has_ended(v);
 	pthread_mutex_unlock(&v->lock);
 	return go_on;
+}
+
+/* A thread that ends parks no more: who waits in vmm_pause() must look again. */
+static void leave(struct vmm *v)
+{
+	pthread_mutex_lock(&v->lock);
+	pthread_cond_broadcast(&parked_changed);
+	pthread_mutex_unlock(&v->lock);
 }
 
 static void ignore_signal(int signo _unused_) {}
@@ -164,6 +151,7 @@ static void *vcpu_main(void *data)
 
 	if (v->config->sandbox && sandbox_filter_vcpu() < 0) {
 		vmm_end(v, VMM_FAILED, "the vCPU's system call filter cannot be installed");
+		leave(v);
 		return NULL;
 	}
 	while (attend(c)) {
@@ -175,12 +163,13 @@ static void *vcpu_main(void *data)
 			if (r == 0)
 				handle_exit(c);
 		} while (r == 0 && !__atomic_load_n(&c->run->immediate_exit, __ATOMIC_RELAXED) &&
-			 __atomic_load_n(&v->end, __ATOMIC_RELAXED) == VMM_RUNNING);
+			 !vmm_has_ended(v));
 		if (r < 0 && errno != EINTR && errno != EAGAIN) {
 			vmm_end(v, VMM_FAILED, "KVM_RUN failed");
 			break;
 		}
 	}
+	leave(v);
 	return NULL;
 }
 
@@ -197,7 +186,7 @@ void vmm_pause(struct vmm *v)
 	for (unsigned i = 0; i < v->vcpu_count; i++)
 		vcpu_kick(&v->vcpus[i]);
 	for (unsigned i = 0; i < v->vcpu_count; i++)
-		while (!v->vcpus[i].parked && v->end == VMM_RUNNING)
+		while (!v->vcpus[i].parked && !vmm_has_ended(v))
 			pthread_cond_wait(&parked_changed, &v->lock);
 }
 

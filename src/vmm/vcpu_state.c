@@ -34,7 +34,7 @@ static uint32_t id_bits(unsigned cpus)
 	return cpus > 1 ? 32 - (uint32_t)__builtin_clz(cpus - 1) : 0;
 }
 
-static void set_topology(struct kvm_cpuid_entry2 *e, unsigned index, unsigned cpus)
+void vcpu_state_topology(struct kvm_cpuid_entry2 *e, unsigned index, unsigned cpus)
 {
 	uint32_t bits = id_bits(cpus);
 
@@ -89,7 +89,7 @@ static int read_cpuid(struct vmm *v, struct cpuid *c, struct err *err)
 static int set_cpuid(struct vmm *v, unsigned index, struct cpuid *c, struct err *err)
 {
 	for (uint32_t i = 0; i < c->head.nent; i++)
-		set_topology(&c->leaves[i], index, v->vcpu_count);
+		vcpu_state_topology(&c->leaves[i], index, v->vcpu_count);
 	if (ioctl(v->vcpus[index].fd, KVM_SET_CPUID2, c) < 0)
 		return err_sys(err, errno, "set what virtual processor %u can do", index);
 	return 0;

@@ -69,6 +69,11 @@ void vmm_done(struct vmm *v);
 /* Ends it, once; later calls change nothing. From any thread. */
 void vmm_end(struct vmm *v, enum vmm_end end, const char *reason);
 
+static inline bool vmm_has_ended(const struct vmm *v)
+{
+	return __atomic_load_n(&v->end, __ATOMIC_SEQ_CST) != VMM_RUNNING;
+}
+
 /* Stops all vCPUs between two instructions, and lets them go on; the lock is held. */
 void vmm_pause(struct vmm *v);
 void vmm_resume(struct vmm *v);

@@ -3,7 +3,8 @@
  * The ELF that is packed in a bzImage, unpacked once: by the packer's own tool (gzip, lz4, zstd,
  * xz), which is a child that reads a copy of the payload and writes the result to a file. The file
  * is kept under the payload's SHA-256, in $XDG_CACHE_HOME/proa or /var/cache/proa, for the next
- * time; where nothing can be kept it is a file in memory.
+ * time. It gets its name when it is whole and on the disk; until then it has none, so that nothing
+ * is left of one that was interrupted. Where nothing can be kept it is a file in memory.
  *
  * All of it happens before the sandbox closes. proa itself unpacks kernels at import and never
  * comes here.
@@ -127,10 +128,20 @@ static void name_of(const struct payload *p, char ret[HASH_TEXT])
 	str_hex(hash, sizeof(hash), ret);
 }
 
+/* Gives it its name; if another was faster, that one stays. */
+static void keep(int fd, int cache, const char *name)
+{
+	char self[40];
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	if (fdatasync(fd) == 0)
+		(void)!linkat(AT_FDCWD, self, cache, name, AT_SYMLINK_FOLLOW);
+}
+
 int boot_unpack(const struct boot_image *image, int *ret_fd, struct err *err)
 {
 	_cleanup_close_ int cache = -EBADF, fd = -EBADF;
-	char name[HASH_TEXT], temporary[HASH_TEXT + 16];
+	char name[HASH_TEXT];
 	struct payload p = { 0 };
 	int r = find_payload(image, &p);
 
@@ -143,15 +154,16 @@ int boot_unpack(const struct boot_image *image, int *ret_fd, struct err *err)
 		*ret_fd = TAKE_FD(fd);
 		return 0;
 	}
-	snprintf(temporary, sizeof(temporary), ".%d-%.16s", getpid(), name);
-	fd = cache >= 0 ? openat(cache, temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600)
-			: sys_memfd_create("kernel", 1 /* MFD_CLOEXEC */);
+	fd = cache >= 0 ? openat(cache, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : -1;
+	if (fd < 0) {
+		cache = fd_close(cache);
+		fd = sys_memfd_create("kernel", 1 /* MFD_CLOEXEC */);
+	}
 	if (fd < 0)
 		return err_sys(err, errno, "make a file for the unpacked kernel");
 	r = run_tool(&p, fd);
-	/* under its name it is there whole or not at all */
-	if (cache >= 0 && (r < 0 || renameat(cache, temporary, cache, name) < 0))
-		(void)unlinkat(cache, temporary, 0);
+	if (r == 0 && cache >= 0)
+		keep(fd, cache, name);
 	if (r < 0)
 		return err_set(err, -r, "\"%s\" cannot be unpacked: is %s installed?", image->name,
 			       p.tool);

@@ -5,7 +5,8 @@
  *
  * Nothing is buffered here: what the guest sends stays in its queue until the host's side takes it,
  * and the host's side is only read while the guest has buffers. Either side may so be as slow as it
- * likes. A port's host side that ends is told to the guest by PORT_OPEN 0, as a terminal's hang-up.
+ * likes. A port's host side that ends is told to the guest by PORT_OPEN 0, as a terminal's hang-up;
+ * where input and output are two descriptors, the end of the input is not the end of the port.
  */
 #include "vmm/virtio/console.h"
 
@@ -39,7 +40,9 @@ struct port {
 	bool terminal;
 	bool guest_open; /* somebody in the guest listens */
 	bool host_open;
-	bool hung_up; /* the other end is gone; what it sent before may still be there to read */
+	bool hung_up; /* not watched: the other end is gone, but what it sent before may still be
+		       * there to read; or a file, which is always ready */
+	bool input_ended;
 	bool announced;
 	struct loop_watch in, out;
 	size_t sent; /* bytes of the first chain to send that are already gone */
@@ -117,7 +120,7 @@ static void watch_input(struct port *p)
 {
 	struct console *c = p->console;
 	struct virtq *q = &c->queues[rx_queue(p)];
-	bool can = c->base.started && p->host_open && p->guest_open &&
+	bool can = c->base.started && p->host_open && !p->input_ended && p->guest_open &&
 		   (virtq_has_more(q) || virtq_notifications(q, true));
 
 	if (p->in.added)
@@ -189,10 +192,23 @@ static void host_ended(struct port *p)
 	if (p->out.fd != p->in.fd)
 		loop_remove(c->base.loop, &p->out);
 	p->host_open = p->hung_up = false;
+	p->input_ended = true;
 	if (c->base.started && p->announced && !p->terminal) {
 		tell(c, p->number, VIRTIO_CONSOLE_PORT_OPEN, 0, NULL);
 		send_messages(c);
 	}
+}
+
+/* No more to read. Who has another descriptor for it may still be written to. */
+static void end_input(struct port *p)
+{
+	if (p->out.fd == p->in.fd || p->out.fd < 0) {
+		host_ended(p);
+		return;
+	}
+	loop_remove(p->console->base.loop, &p->in);
+	p->hung_up = false;
+	p->input_ended = true;
 }
 
 /* One chain towards the host: true when all of it is gone. */
@@ -239,8 +255,8 @@ static void send_bytes(struct port *p)
 	/* a file is never waited for */
 	if (!full && virtq_has_more(q))
 		virtio_later(&c->base, tx_queue(p));
-	if (p->out.added && p->out.fd != p->in.fd)
-		(void)loop_set(c->base.loop, &p->out, full ? EPOLLOUT : 0);
+	if (p->out.fd != p->in.fd)
+		(void)loop_set(c->base.loop, &p->out, full && p->out.added ? EPOLLOUT : 0);
 	else if (p->in.added)
 		(void)loop_set(c->base.loop, &p->in,
 			       (p->in.events & EPOLLIN) | (full ? EPOLLOUT : 0));
@@ -251,7 +267,7 @@ static void receive_bytes(struct port *p)
 	struct console *c = p->console;
 	struct virtq *q = &c->queues[rx_queue(p)];
 
-	for (unsigned i = 0; i < ROUNDS && p->guest_open; i++) {
+	for (unsigned i = 0; i < ROUNDS && p->guest_open && !p->input_ended; i++) {
 		ssize_t n;
 
 		if (!next_chain(c, rx_queue(p)))
@@ -260,7 +276,7 @@ static void receive_bytes(struct port *p)
 		if (n <= 0 && c->chain.write_count) {
 			virtq_unpop(q);
 			if (n == 0 || (errno != EAGAIN && errno != EINTR))
-				host_ended(p);
+				end_input(p);
 			break;
 		}
 		virtq_push(q, c->chain.head, (uint32_t)MAX(n, 0));
@@ -268,12 +284,13 @@ static void receive_bytes(struct port *p)
 	virtio_signal(&c->base, rx_queue(p));
 	if (!p->hung_up)
 		watch_input(p);
+	else if (virtq_has_more(q))
+		virtio_later(&c->base, rx_queue(p));
 }
 
 static void in_ready(struct loop_watch *w, uint32_t events)
 {
 	struct port *p = container_of(w, struct port, in);
-
 	bool started = p->console->base.started;
 
 	/* a hang-up is told also when nothing is asked for, again and again */
@@ -289,10 +306,13 @@ static void in_ready(struct loop_watch *w, uint32_t events)
 		receive_bytes(p);
 }
 
-static void out_ready(struct loop_watch *w, uint32_t events _unused_)
+static void out_ready(struct loop_watch *w, uint32_t events)
 {
 	struct port *p = container_of(w, struct port, out);
 
+	/* nobody reads any more, which is told also when nothing is asked for, again and again */
+	if (events & (EPOLLHUP | EPOLLERR))
+		host_ended(p);
 	if (p->console->base.started)
 		send_bytes(p);
 	else
@@ -379,8 +399,10 @@ static int watch(struct port *p, struct loop *loop)
 			continue;
 		(void)fcntl(w->fd, F_SETFL, fcntl(w->fd, F_GETFL) | O_NONBLOCK);
 		r = loop_add(loop, w);
-		if (r == -EPERM) /* a file: always ready */
+		if (r == -EPERM) { /* a file: always ready */
+			p->hung_up |= w == &p->in;
 			r = 0;
+		}
 	}
 	return r;
 }

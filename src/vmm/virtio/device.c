@@ -115,7 +115,9 @@ void virtio_set_queue_ready(struct virtio_device *d, unsigned n, bool ready)
 			q->ready = false;
 		return;
 	}
-	if (q->ready)
+	/* after DRIVER_OK it is too late: the device has been told which queues there are, and one
+	 * that needs a reset must not come to life again by a queue that is set up anew */
+	if (q->ready || d->started || d->status & VIRTIO_CONFIG_S_NEEDS_RESET)
 		return;
 	if (virtq_enable(q, d->memory, virtio_has(d, VIRTIO_RING_F_EVENT_IDX)) < 0)
 		virtio_broken(d);

@@ -7,8 +7,10 @@
  * passes from the guest's kick to the server without coming by here: the ioeventfd is the server's
  * kick, the irqfd its call.
  *
- * The server is trusted no more than needed: its answers are of a fixed size, waited for with a
- * limit, and its end breaks the device.
+ * The server is trusted no more than needed: its answers are of a fixed size, all those of a start
+ * or a stop together are waited for with one limit, for the machine waits as well, and who does not
+ * answer, or not by the rules, is let go: no answer after that would be to the question asked. A
+ * server that is gone leaves a device that needs a reset and cannot be started again.
  */
 #include "vmm/virtio/fs.h"
 
@@ -17,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
 #include "util/err.h"
 #include "util/loop.h"
 #include "util/mem.h"
@@ -86,9 +90,30 @@ struct fs {
 	struct loop_watch socket;
 	uint64_t server_features;
 	bool acknowledges; /* the server answers requests that have no answer of their own */
+	uint32_t answer_ms;
+	int64_t deadline_ms; /* of all answers to what is being done */
 };
 
 /* ---- the protocol --------------------------------------------------------------------------- */
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ll + t.tv_nsec / 1000000;
+}
+
+static void set_deadline(struct fs *f)
+{
+	f->deadline_ms = now_ms() + f->answer_ms;
+}
+
+static void drop_server(struct fs *f)
+{
+	loop_remove(f->base.loop, &f->socket);
+	f->socket.fd = fd_close(f->socket.fd);
+}
 
 static int send_message(struct fs *f, const struct message *m, const int *fds, unsigned fd_count)
 {
@@ -109,7 +134,8 @@ static int send_message(struct fs *f, const struct message *m, const int *fds, u
 		memcpy(CMSG_DATA(&control.head), fds, sizeof(int) * fd_count);
 	}
 	do
-		n = sendmsg(f->socket.fd, &h, MSG_NOSIGNAL);
+		/* a server that lets so much pile up is not waited for */
+		n = sendmsg(f->socket.fd, &h, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
@@ -122,11 +148,15 @@ static int receive(struct fs *f, void *to, size_t bytes)
 
 	while (bytes) {
 		struct pollfd p = { .fd = f->socket.fd, .events = POLLIN };
+		int64_t left = f->deadline_ms - now_ms();
 		ssize_t n;
 
-		if (poll(&p, 1, ANSWER_MS) <= 0)
+		if (left <= 0)
 			return -ETIMEDOUT;
-		n = recv(f->socket.fd, at, bytes, 0);
+		/* a vCPU's thread may be interrupted here: to be paused, for example */
+		if (poll(&p, 1, (int)left) < 0 && errno != EINTR)
+			return -errno;
+		n = recv(f->socket.fd, at, bytes, MSG_DONTWAIT);
 		if (n == 0)
 			return -EPIPE;
 		if (n < 0 && errno != EINTR && errno != EAGAIN)
@@ -142,7 +172,7 @@ static int receive(struct fs *f, void *to, size_t bytes)
 /* The answer to @request: a number, or a state whose second half is the number. */
 static int receive_answer(struct fs *f, uint32_t request, uint64_t *ret)
 {
-	struct message m;
+	struct message m = { 0 };
 	int r = receive(f, &m, HEAD_BYTES);
 
 	if (r < 0)
@@ -224,6 +254,8 @@ static int start_queue(struct fs *f, unsigned n)
 {
 	struct virtq *q = &f->queues[n];
 	struct message addr = { .request = SET_VRING_ADDR, .size = sizeof(addr.body.addr) };
+	static const uint64_t one = 1;
+	int kick = f->base.kick_fd(&f->base, n);
 	int r = tell_state(f, SET_VRING_NUM, n, q->size);
 
 	addr.body.addr = (struct vring_addr){ .index = n,
@@ -237,8 +269,14 @@ static int start_queue(struct fs *f, unsigned n)
 	if (r == 0)
 		r = tell_fd(f, SET_VRING_CALL, n, f->base.call_fd(&f->base, n));
 	if (r == 0)
-		r = tell_fd(f, SET_VRING_KICK, n, f->base.kick_fd(&f->base, n));
-	return r == 0 ? tell_state(f, SET_VRING_ENABLE, n, 1) : r;
+		r = tell_fd(f, SET_VRING_KICK, n, kick);
+	/* without these features a queue is on from its first kick */
+	if (r == 0 && f->server_features & BIT(F_PROTOCOL))
+		r = tell_state(f, SET_VRING_ENABLE, n, 1);
+	/* kicks until now may have been taken by our own loop */
+	if (r == 0 && virtq_has_more(q))
+		(void)!write(kick, &one, sizeof(one));
+	return r;
 }
 
 static int fs_start(struct virtio_device *d)
@@ -248,6 +286,7 @@ static int fs_start(struct virtio_device *d)
 
 	if (f->socket.fd < 0)
 		return -EPIPE;
+	set_deadline(f);
 	r = tell_number(f, SET_FEATURES,
 			d->driver_features | (f->server_features & BIT(F_PROTOCOL)));
 	if (r == 0)
@@ -255,36 +294,43 @@ static int fs_start(struct virtio_device *d)
 	for (unsigned i = 0; r == 0 && i < d->queue_count; i++)
 		if (f->queues[i].ready)
 			r = start_queue(f, i);
+	/* those that it has taken must not go on alone */
+	if (r < 0)
+		drop_server(f);
 	return r;
 }
 
-/* Asking for a queue's place stops it: the answer comes when the server uses it no more. */
+/* Asking for a queue's place stops it: the answer comes when the server uses it no more. Whether
+ * one that does not answer still uses it we cannot know; its end is what else it understands. */
 static void fs_stop(struct virtio_device *d)
 {
 	struct fs *f = container_of(d, struct fs, base);
 	uint64_t place;
 
+	set_deadline(f);
 	for (unsigned i = 0; f->socket.fd >= 0 && i < d->queue_count; i++) {
 		struct message m = { .request = GET_VRING_BASE,
 				     .flags = VERSION,
 				     .size = sizeof(m.body.state),
 				     .body.state = { .index = i } };
 
-		if (f->queues[i].ready && send_message(f, &m, NULL, 0) == 0)
-			(void)receive_answer(f, GET_VRING_BASE, &place);
+		if (f->queues[i].ready && (send_message(f, &m, NULL, 0) < 0 ||
+					   receive_answer(f, GET_VRING_BASE, &place) < 0))
+			drop_server(f);
 	}
 }
 
-/* Nothing comes by itself: it is the server's end. */
+/* Nothing comes by itself: it is the server's end, or not the server's protocol. */
 static void socket_ready(struct loop_watch *w, uint32_t events _unused_)
 {
 	struct fs *f = container_of(w, struct fs, socket);
 	char byte;
 
-	if (recv(w->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0 && errno == EAGAIN)
+	/* an answer that another thread waited for, and has by now */
+	if (recv(w->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+	    (errno == EAGAIN || errno == EINTR))
 		return;
-	loop_remove(f->base.loop, w);
-	w->fd = fd_close(w->fd);
+	drop_server(f);
 	virtio_broken(&f->base);
 }
 
@@ -304,9 +350,12 @@ static const struct virtio_ops fs_ops = {
 /* What can be agreed on before there is a driver. */
 static int greet(struct fs *f)
 {
+	struct message owner = { .request = SET_OWNER };
 	uint64_t features = 0;
-	int r = tell_number(f, SET_OWNER, 0);
+	int r;
 
+	set_deadline(f);
+	r = tell(f, &owner, NULL, 0);
 	if (r == 0)
 		r = ask(f, GET_FEATURES, &f->server_features);
 	if (r == 0 && f->server_features & BIT(F_PROTOCOL)) {
@@ -318,24 +367,25 @@ static int greet(struct fs *f)
 	return r;
 }
 
-int virtio_fs_new(const char *tag, uint32_t queues, int socket, const struct vmm_memory *memory,
-		  struct loop *loop, struct virtio_device **ret, struct err *err)
+int virtio_fs_new(const struct fs_options *o, const struct vmm_memory *memory, struct loop *loop,
+		  struct virtio_device **ret, struct err *err)
 {
 	struct fs *f = calloc(1, sizeof(*f));
 	int r;
 
 	if (!f) {
-		close(socket);
+		close(o->socket);
 		return err_set(err, ENOMEM, "out of memory");
 	}
-	memcpy(f->config.tag, tag, strnlen(tag, TAG_BYTES));
-	f->config.queues = queues;
+	memcpy(f->config.tag, o->tag, strnlen(o->tag, TAG_BYTES));
+	f->answer_ms = o->answer_ms ? o->answer_ms : ANSWER_MS;
+	f->config.queues = o->queues;
 	f->base.config = &f->config;
 	f->base.config_bytes = sizeof(f->config);
-	for (unsigned i = 0; i < queues + 1; i++)
+	for (unsigned i = 0; i < o->queues + 1; i++)
 		f->queues[i].size_max = QUEUE_SIZE;
-	virtio_device_init(&f->base, &fs_ops, memory, loop, f->queues, queues + 1);
-	f->socket = (struct loop_watch){ .fd = socket, .events = EPOLLIN, .call = socket_ready };
+	virtio_device_init(&f->base, &fs_ops, memory, loop, f->queues, o->queues + 1);
+	f->socket = (struct loop_watch){ .fd = o->socket, .events = EPOLLIN, .call = socket_ready };
 	r = greet(f);
 	if (r == 0) {
 		/* the rings are the server's: only what both can do is offered */
@@ -345,7 +395,7 @@ int virtio_fs_new(const char *tag, uint32_t queues, int socket, const struct vmm
 	}
 	if (r < 0) {
 		fs_free(&f->base);
-		return err_sys(err, -r, "talk to the file server of \"%s\" (vhost-user)", tag);
+		return err_sys(err, -r, "talk to the file server of \"%s\" (vhost-user)", o->tag);
 	}
 	*ret = &f->base;
 	return 0;

@@ -10,11 +10,15 @@ struct err;
 struct loop;
 struct virtio_device;
 
-/*
- * @socket is connected to a vhost-user file server and becomes the device's, also on failure.
- * @memory must be shared. @queues are those for requests; one more is for urgent ones.
- */
-int virtio_fs_new(const char *tag, uint32_t queues, int socket, const struct vmm_memory *memory,
-		  struct loop *loop, struct virtio_device **ret, struct err *err);
+struct fs_options {
+	const char *tag; /* at most 36 characters */
+	uint32_t queues; /* 1 to 8 for requests; one more is for urgent ones */
+	int socket;	 /* connected to a vhost-user file server; the device's, also on failure */
+	uint32_t answer_ms; /* how long the server may take to start or to stop; 0: five seconds */
+};
+
+/* @memory must be shared. 0 or -errno. */
+int virtio_fs_new(const struct fs_options *o, const struct vmm_memory *memory, struct loop *loop,
+		  struct virtio_device **ret, struct err *err);
 
 #endif

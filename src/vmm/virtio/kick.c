@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 #include "util/mem.h"
 
 static void kicked(struct loop_watch *w, uint32_t events _unused_)
@@ -33,6 +34,18 @@ int kick_init(struct virtio_kick *kicks, struct virtio_device *d)
 			return r;
 	}
 	return 0;
+}
+
+void kick_by_hand(struct virtio_kick *kicks, struct virtio_device *d, uint32_t n)
+{
+	static const uint64_t one = 1;
+
+	if (n >= d->queue_count)
+		return;
+	if (d->ops->notify)
+		virtio_notify(d, n);
+	else /* another process waits for it */
+		(void)!write(kicks[n].watch.fd, &one, sizeof(one));
 }
 
 void kick_unwatch(struct virtio_kick *k)

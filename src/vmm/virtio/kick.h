@@ -17,6 +17,9 @@ struct virtio_kick {
 /* Makes and watches one for each queue of @d. 0 or -errno; kick_done() in any case. */
 int kick_init(struct virtio_kick *kicks, struct virtio_device *d);
 void kick_done(struct virtio_kick *kicks, struct virtio_device *d);
+/* The driver's kick came as an access to the register, not by KVM: queue @n, which need not exist.
+ */
+void kick_by_hand(struct virtio_kick *kicks, struct virtio_device *d, uint32_t n);
 /* Another process serves queue @n: no more watched here. */
 void kick_unwatch(struct virtio_kick *k);
 

@@ -31,7 +31,7 @@ struct virtio_mmio {
 	struct virtio_device *device;
 	int irq_fd;
 	uint32_t pending;  /* interrupt status; changed without the lock */
-	uint32_t external; /* bits that always read as set */
+	uint32_t external; /* bits that always read as set; likewise */
 	uint32_t device_word, driver_word, queue;
 	struct virtio_kick kicks[KICK_QUEUES_MAX];
 };
@@ -58,7 +58,8 @@ static bool mmio_fast_read(struct bus_range *r, uint64_t at, void *to, uint32_t 
 
 	if (at != VIRTIO_MMIO_INTERRUPT_STATUS || bytes != 4)
 		return false;
-	value = __atomic_load_n(&t->pending, __ATOMIC_SEQ_CST) | t->external;
+	value = __atomic_load_n(&t->pending, __ATOMIC_SEQ_CST) |
+		__atomic_load_n(&t->external, __ATOMIC_SEQ_CST);
 	memcpy(to, &value, 4);
 	return true;
 }
@@ -149,10 +150,10 @@ static void write_register(struct virtio_mmio *t, uint64_t at, uint32_t value)
 			virtio_set_queue_ready(d, t->queue, value);
 		break;
 	/* comes here only if KVM could not tell the queue by the value */
-	case VIRTIO_MMIO_QUEUE_NOTIFY: virtio_notify(d, value); break;
+	case VIRTIO_MMIO_QUEUE_NOTIFY: kick_by_hand(t->kicks, d, value); break;
 	case VIRTIO_MMIO_STATUS:
 		virtio_set_status(d, (uint8_t)value);
-		if (!value)
+		if (!(uint8_t)value)
 			__atomic_store_n(&t->pending, 0, __ATOMIC_SEQ_CST);
 		break;
 	default: write_queue_register(selected(t), at, value); break;
@@ -184,7 +185,7 @@ static int mmio_call_fd(struct virtio_device *d, unsigned n _unused_)
 {
 	struct virtio_mmio *t = d->transport;
 
-	t->external = VIRTIO_MMIO_INT_VRING;
+	__atomic_store_n(&t->external, VIRTIO_MMIO_INT_VRING, __ATOMIC_SEQ_CST);
 	return t->irq_fd;
 }
 

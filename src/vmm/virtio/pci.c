@@ -5,9 +5,13 @@
  * the MSI-X table. Legacy interrupts there are none: a driver without MSI-X gets none.
  *
  * Each MSI-X vector is a route of KVM's (KVM_SET_GSI_ROUTING) and an irqfd; the table is the
- * guest's to write, and each unmasked entry becomes a route when it is written. Notification
- * registers are ioeventfds, registered anew when the BAR moves. All of it happens with the
- * machine's lock held.
+ * guest's to write, and each unmasked entry becomes a route when it is written. An interrupt raised
+ * while its entry is masked (drivers mask one to move it to another processor) waits for the
+ * unmasking. Notification registers are ioeventfds, registered anew when the BAR moves. All of it
+ * happens with the machine's lock held.
+ *
+ * A device whose queues another process serves interrupts by that process writing to our irqfd,
+ * which nobody sees while the entry is masked: for such a device each unmasking interrupts.
  */
 #include <errno.h>
 #include <linux/kvm.h>
@@ -62,6 +66,9 @@ struct virtio_pci {
 	uint32_t device_word, driver_word;
 	uint16_t queue;
 	uint8_t isr;
+	uint32_t unmasked,
+		pending; /* vectors, as bits: those with a route, those that wait for one */
+	bool external;	 /* another process serves the queues */
 	struct virtio_kick kicks[KICK_QUEUES_MAX];
 	uint8_t cfg_at; /* the capability by which registers are reached through configuration space
 			 */
@@ -79,21 +86,32 @@ static bool msix_masked(const struct virtio_pci *t)
 	return t->function.config[t->msix_cap + 3] & 0x40;
 }
 
+static void interrupt_now(const struct virtio_pci *t, unsigned vector)
+{
+	static const uint64_t one = 1;
+
+	(void)!write(t->vectors[vector].irq_fd, &one, sizeof(one));
+}
+
 static void raise(struct virtio_device *d, int n)
 {
 	struct virtio_pci *t = d->transport;
 	uint16_t vector = n < 0 ? t->config_vector : t->queue_vectors[n];
-	uint64_t one = 1;
 
 	t->isr |= n < 0 ? 2 : 1;
-	if (vector < t->vector_count && t->vectors[vector].irq_fd >= 0)
-		(void)!write(t->vectors[vector].irq_fd, &one, sizeof(one));
+	if (vector >= t->vector_count)
+		return;
+	if (t->unmasked >> vector & 1)
+		interrupt_now(t, vector);
+	else if (msix_enabled(t))
+		t->pending |= 1u << vector;
 }
 
 /* The routes of this device follow its table. */
 static void update_routes(struct virtio_pci *t)
 {
 	struct route routes[VECTORS_MAX];
+	uint32_t before = t->unmasked, now = 0;
 
 	for (unsigned i = 0; i < t->vector_count; i++) {
 		const struct vector *v = &t->vectors[i];
@@ -103,8 +121,14 @@ static void update_routes(struct virtio_pci *t)
 					    .data = v->data,
 					    .on = msix_enabled(t) && !msix_masked(t) &&
 						  !(v->control & ENTRY_MASKED) };
+		now |= (uint32_t)routes[i].on << i;
 	}
 	(void)routes_set(t->vmm, t->slot, routes, t->vector_count);
+	t->unmasked = now;
+	for (unsigned i = 0; i < t->vector_count; i++)
+		if (now & (t->pending | (t->external ? ~before : 0)) & 1u << i)
+			interrupt_now(t, i);
+	t->pending &= ~now;
 }
 
 static void table_read(struct virtio_pci *t, uint32_t at, void *to, uint32_t bytes)
@@ -225,6 +249,7 @@ static void reset_vectors(struct virtio_pci *t)
 	for (unsigned i = 0; i < KICK_QUEUES_MAX; i++)
 		t->queue_vectors[i] = VIRTIO_MSI_NO_VECTOR;
 	t->isr = 0;
+	t->pending = 0;
 }
 
 static void write_common(struct virtio_pci *t, uint32_t at, uint64_t value)
@@ -260,6 +285,7 @@ static void bar_read(struct bus_range *r, uint64_t at, void *to, uint32_t bytes)
 	case DEVICE: virtio_read_config(t->device, in, to, bytes); return;
 	case TABLE: table_read(t, in, to, bytes); return;
 	case COMMON: value = in < COMMON_BYTES ? read_common(t, in) : 0; break;
+	case PENDING: value = in == 0 ? t->pending : 0; break;
 	case ISR:
 		/* reading takes it away (section 4.1.4.5) */
 		value = t->isr;
@@ -283,7 +309,7 @@ static void bar_write(struct bus_range *r, uint64_t at, const void *from, uint32
 			write_common(t, in, value);
 		break;
 	case DEVICE: virtio_write_config(t->device, in, from, bytes); break;
-	case NOTIFY: virtio_notify(t->device, in / NOTIFY_STEP); break;
+	case NOTIFY: kick_by_hand(t->kicks, t->device, in / NOTIFY_STEP); break;
 	case TABLE: table_write(t, in, from, bytes); break;
 	default: break;
 	}
@@ -435,6 +461,7 @@ static int pci_call_fd(struct virtio_device *d, unsigned n)
 	struct virtio_pci *t = d->transport;
 	uint16_t vector = t->queue_vectors[n];
 
+	t->external = true;
 	return vector < t->vector_count ? t->vectors[vector].irq_fd : t->vectors[0].irq_fd;
 }
 
