@@ -141,11 +141,12 @@ echo "sum: $(md5sum </tmp/back | cut -c1-32) $(wc -c </tmp/back)"
 """
     r = guests.run(script, "--net", "stream=/tmp/passt.sock,mac=52:54:00:00:00:08", before="""
 dd if=/dev/urandom of=/tmp/page bs=64k count=32 2>/dev/null
+ip tuntap add up0 mode tap; ip addr add 192.0.2.1/24 dev up0; ip link set up0 up; ip route add default via 192.0.2.254 dev up0
 socat -u FILE:/tmp/page TCP-LISTEN:7000,reuseaddr,fork & server=$!
 rm -f /tmp/passt.sock
-timeout 100 passt -f --runas 0 -s /tmp/passt.sock -a 10.8.0.2 -n 24 -g 10.8.0.1 >/tmp/passt.log 2>&1 & passt=$!
+timeout 100 passt -f -4 --runas 0 -i up0 -s /tmp/passt.sock -a 10.8.0.2 -n 24 -g 10.8.0.1 >/tmp/passt.log 2>&1 & passt=$!
 for i in $(seq 50); do [ -S /tmp/passt.sock ] && break; sleep 0.1; done""", after="""
-kill $passt $server; cat /tmp/passt.log | tail -n 3
+kill $passt $server; ip link del up0; tail -n 3 /tmp/passt.log
 echo "host: $(md5sum </tmp/page | cut -c1-32) $(wc -c </tmp/page)" """)
     assert r.ok().lines("sum:") == r.lines("host:"), r.text
 
@@ -270,7 +271,6 @@ ours, theirs = socket.socketpair(); ours.settimeout(60)
 os.dup2(theirs.fileno(), 5); theirs.close()
 p = subprocess.Popen(shlex.split({command!r}), pass_fds=[5], stdin=subprocess.PIPE)
 os.close(5)
-p.stdin.write(b"from outside\\n"); p.stdin.flush()
 data = os.urandom(1 << 20)
 threading.Thread(target=ours.sendall, args=(data,)).start()
 got = b""
@@ -279,6 +279,7 @@ while len(got) < len(data):
     if not piece:
         break
     got += piece
+p.stdin.write(b"from outside\\n"); p.stdin.flush()
 print("back:", got == data)
 print("host sum:", hashlib.md5(data).hexdigest(), " -")
 print("exit code", p.wait(60))
