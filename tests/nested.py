@@ -49,7 +49,7 @@ class Nested(Background):
         shares = [f"{BUILD}:/proa:ro", f"{TOP}:/src:ro", f"{kernels['stock']}:/k:ro", f"{kernels['fast']}:/fast:ro",
                   f"{work}:/t"]
         options = [word for share in shares for word in ("-v", share)]
-        super().__init__(proa, "run", "--rm", "--vm", "--hypervisor", "emulation", "--privileged", "--name", self.name,
+        super().__init__(proa, "run", "--rm", "--vm", "--hypervisor", "emulation", "--privileged", "--init", "--name", self.name,
                          "-m", memory, "--cpus", "1", *options, image, "bash", "-c", SETUP)
 
     def sh(self, script, timeout=120):

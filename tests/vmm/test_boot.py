@@ -131,7 +131,7 @@ def test_killed(guests):
     command = guests.command("echo up; sleep 60")
     done = guests.nested.sh(f"{command} </dev/null >/tmp/killed & p=$!\n"
                             "for i in $(seq 300); do grep -q up /tmp/killed && break; sleep 0.1; done\n"
-                            "kill $p; wait $p; echo \"exit code $?\"\n"
+                            "kill $p; wait $p; echo \"exit code $?\"; : >/tmp/killed\n"
                             f"{command} </dev/null >/tmp/killed & p=$!\n"
                             "for i in $(seq 300); do grep -q up /tmp/killed && break; sleep 0.1; done\n"
                             "kill -9 $p; wait $p\n"
