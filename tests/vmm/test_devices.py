@@ -160,7 +160,7 @@ cat /mnt/../test.sh >/dev/null; ls /mnt/.. | grep -q bin && echo "parent: the gu
 umount /mnt
 """
     r = guests.run(script, "--fs", "tag=share,socket=/tmp/fs.sock", *transport, before="""
-rm -rf /tmp/share; mkdir -p /tmp/share; echo hello >/tmp/share/host; chown 77:88 /tmp/share/host; chmod 604 /tmp/share/host
+rm -rf /tmp/share /tmp/fs.sock; mkdir -p /tmp/share; echo hello >/tmp/share/host; chown 77:88 /tmp/share/host; chmod 604 /tmp/share/host
 /usr/lib/qemu/virtiofsd --socket-path=/tmp/fs.sock -o source=/tmp/share,cache=auto,xattr >/tmp/fsd.log 2>&1 & server=$!
 for i in $(seq 50); do [ -S /tmp/fs.sock ] && break; sleep 0.1; done""", after="""
 echo "on the host: $(cat /tmp/share/guest) $(stat -c %u:%g:%a /tmp/share/guest) $(readlink /tmp/share/link) $(ls -d /tmp/share/renamed)"
