@@ -24,10 +24,10 @@ fi
 
 # The tests' store keeps a fast kernel from run to run (it takes minutes), named as tests/conftest.py does:
 # after the options it has.
-kernels=$build/test-store/kernels
+kernels=$build/vmm-test-store/kernels
 fast=fast-$(grep ^CONFIG_ "$build/kernel-x86_64.config" | sha256sum | cut -c 1-12)
 if [ ! -e "$kernels/$fast/vmlinux" ]; then
-	PROA_ROOT=$build/test-store "$proa" kernel build --name "$fast" >/dev/null || exit 1
+	PROA_ROOT=$build/vmm-test-store "$proa" kernel build --name "$fast" >/dev/null || exit 1
 fi
 make_busybox
 "$proa" kernel pull >/dev/null 2>"$work/stderr" || { cat "$work/stderr"; exit 1; }

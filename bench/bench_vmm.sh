@@ -7,9 +7,9 @@ set -u
 # shellcheck source=bench/common.sh
 . "$(dirname "$0")/common.sh"
 here=$(realpath "$(dirname "$0")")
-kernels=$build/test-store/kernels
+kernels=$build/vmm-test-store/kernels
 fast=$kernels/fast-$(grep ^CONFIG_ "$build/kernel-x86_64.config" | sha256sum | cut -c 1-12)
-tar=$build/test-store/debian-for-kvm-2.tar
+tar=$build/debian-for-kvm.tar
 if [ ! -e "$fast/vmlinux" ] || [ ! -e "$tar" ]; then
 	echo "the tests' fast kernel and Debian image are not there (make check makes them): not measured"
 	exit 0

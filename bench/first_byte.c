@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * first_byte ROUNDS TEXT FILE…: starts each contender (a file with its argument vector, one word a
- * line) by turns and takes the time from posix_spawn until TEXT is on its standard output; then it is
- * killed. Prints a line for each: median in microseconds, file.
+ * line) by turns and takes the time from posix_spawn until TEXT is on its standard output; then it
+ * is killed. Prints a line for each: median in microseconds, file.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -73,12 +73,16 @@ printf '  proa-vmm %s KiB (target 3072), QEMU microvm %s KiB\n' "$(memory_of our
 printf '  proa-vmm is a file of %s KB\n' "$(($(stat -c %s /proa/proa-vmm) / 1000))"
 
 # throughput: the guest says how many MB/s it saw
+helper=: # what must run before each machine; its pid in $helper_pid
+helper_pid=""
 rate() { # FILE-WITH-WORDS: the number behind "rate:"
 	mapfile -t argv <"$1"
+	$helper
 	timeout 100 "${argv[@]}" </dev/null >out 2>/dev/null &
 	local pid=$! i
 	for ((i = 0; i < 900; i++)); do grep -q "rate:" out && break; sleep 0.1; done
 	kill $pid; wait $pid 2>/dev/null
+	[ -z "$helper_pid" ] || kill "$helper_pid" 2>/dev/null
 	sed -n 's/.*rate: //p' out | tr -d '\r'
 }
 # by turns, the median of five each
@@ -89,7 +93,10 @@ throughput() { # LABEL
 	a=$(sort -n a | sed -n 3p) b=$(sort -n b | sed -n 3p)
 	printf '  %-44s %9s MB/s  %5s of QEMU microvm (%s MB/s; target 1)\n' "$1" "$a" "$(ratio "${a:-0}" "${b:-1}")" "$b"
 }
+# expanded by the guest's shell
+# shellcheck disable=SC2016
 timed='now() { cut -d" " -f1 /proc/uptime; }; a=$(now)'
+# shellcheck disable=SC2016
 done_='b=$(now); echo "rate: $(awk -v a=$a -v b=$b -v n=$bytes "BEGIN { printf \"%.1f\", n / 1e6 / (b - a) }")"'
 echo "throughput"
 truncate -s 1g disk.img
@@ -102,9 +109,31 @@ run_disk() { # LABEL SCRIPT
 		-blockdev driver=file,node-name=d,filename=disk.img,aio=threads -device virtio-blk-device,drive=d >theirs
 	throughput "$1"
 }
+# shellcheck disable=SC2016
 run_disk "blk: read, 1 MiB at a time" 'dd if=/dev/vda of=/dev/null bs=1M count=64 iflag=direct 2>/dev/null; bytes=67108864'
 run_disk "blk: read, 4 KiB at a time" 'dd if=/dev/vda of=/dev/null bs=4k count=2000 iflag=direct 2>/dev/null; bytes=8192000'
 run_disk "blk: write, 1 MiB at a time" 'dd if=/dev/zero of=/dev/vda bs=1M count=64 oflag=direct 2>/dev/null; bytes=67108864'
+
+# the file server is the same, virtiofsd, in both; a new one for each machine
+mkdir -p share
+dd if=/dev/urandom of=share/file bs=1M count=64 2>/dev/null
+start_virtiofsd() {
+	local i
+	rm -f fs.sock
+	/usr/lib/qemu/virtiofsd --socket-path=/w/fs.sock -o source=/w/share,cache=auto,no_flock,no_posix_lock >/dev/null 2>&1 &
+	helper_pid=$!
+	for ((i = 0; i < 100; i++)); do [ -S fs.sock ] && break; sleep 0.05; done
+}
+helper=start_virtiofsd
+# shellcheck disable=SC2016
+printf 'mkdir -p /mnt; mount -t virtiofs share /mnt\n%s\n%s\n%s\n' "$timed" \
+	'dd if=/mnt/file of=/dev/null bs=1M 2>/dev/null; bytes=67108864' "$done_" >test.sh
+pack test fs.cpio
+words /proa/proa-vmm --kernel /fast/vmlinux --initrd fs.cpio --memory 192m --fs tag=share,socket=fs.sock --cmdline "$append" >ours
+qemu_words /fast/vmlinux -initrd fs.cpio -append "$append" -object memory-backend-memfd,id=mem,size=192M,share=on \
+	-machine memory-backend=mem -chardev socket,id=c,path=fs.sock -device vhost-user-fs-device,chardev=c,tag=share >theirs
+throughput "fs: read, through virtiofsd"
+helper=: helper_pid=""
 
 ip tuntap add tap0 mode tap vnet_hdr
 ip addr add 10.9.0.1/24 dev tap0

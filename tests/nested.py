@@ -30,7 +30,7 @@ exec sleep 100000
 
 def debian_tar():
     """A Debian with what proa and the tests need at run time; kept in the build directory."""
-    tar = BUILD / "test-store" / "debian-for-kvm-2.tar"
+    tar = BUILD / "debian-for-kvm.tar"
     if not tar.exists():
         made = subprocess.run(["mmdebstrap", "--quiet", "--format=tar", "--variant=minbase", f"--include={PACKAGES}",
                                "bookworm", f"{tar}.part"], capture_output=True, text=True, timeout=900, check=False)

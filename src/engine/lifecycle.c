@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 #include "engine/internal.h"
+#include "engine/machine_group.h"
 #include "util/err.h"
 #include "util/io.h"
 #include "util/log.h"
@@ -120,6 +121,8 @@ static void tidy_dead(struct store *s, struct container *c)
 	engine_instance(s, c, NULL, &inst);
 	if (engine_backend(c->isolation)->cleanup(&inst, &err) < 0)
 		log_warning("%s", err.msg);
+	if (engine_backend(c->isolation) == &vm_backend)
+		machine_group_remove(&inst);
 	if (c->auto_remove || !c->started_s)
 		(void)store_container_remove(s, c, NULL);
 	else if (c->status != CONTAINER_EXITED)

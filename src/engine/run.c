@@ -21,6 +21,7 @@
 #include "engine/internal.h"
 #include "engine/logfile.h"
 #include "engine/names.h"
+#include "engine/machine_group.h"
 #include "engine/relay.h"
 #include "image/client.h"
 #include "store/image.h"
@@ -349,6 +350,8 @@ static int run_process(struct running *n, int *ret_code, struct err *err)
 	if (r < 0)
 		return r;
 	r = relay_init(&relay, &loop, &o, err);
+	if (r == 0 && backend == &vm_backend)
+		machine_group_make(&n->inst);
 	if (r == 0)
 		r = backend->run(&loop, &n->plan, &n->inst, &relay.events, &relay.process, err);
 	if (r == 0)
@@ -366,6 +369,8 @@ static void tidy_up(struct running *n, bool ran, int code)
 
 	if (backend->cleanup(&n->inst, &err) < 0)
 		log_warning("%s", err.msg);
+	if (backend == &vm_backend)
+		machine_group_remove(&n->inst);
 	if (!ran || n->run->plan.auto_remove) {
 		if (store_container_remove(n->store, &n->container, &err) < 0)
 			log_warning("%s", err.msg);

@@ -76,6 +76,9 @@ struct instance {
 	const char *stage;   /* the executable proa-init; "/proc/self/exe" inside a guest */
 	pid_t pid;	     /* as told by started(); 0 while unknown */
 	uint64_t pid_start;  /* proc_start_time() of pid, so that a reused number is noticed */
+	/* Called in each child that becomes a helper of this instance (QEMU, a file server), before
+	 * it does; only system calls. 0 or -errno. NULL: nothing to do. */
+	int (*enter)(const struct instance *inst);
 };
 
 struct backend_ops {

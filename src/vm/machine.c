@@ -270,7 +270,7 @@ static int start_share(struct vm_machine *m, int stderr_fd, int *ret_fd, struct 
 		return err_set(err, ENOMEM, "out of memory");
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
 		return err_sys(err, errno, "make %s", dir);
-	return vm_share_start(m->plan, dir, stderr_fd, &m->share, ret_fd, err);
+	return vm_share_start(m->plan, m->inst, dir, stderr_fd, &m->share, ret_fd, err);
 }
 
 static int spawn_hypervisor(struct vm_machine *m, struct vm_spec *spec, const int theirs[2],
@@ -283,6 +283,7 @@ static int spawn_hypervisor(struct vm_machine *m, struct vm_spec *spec, const in
 				  .stderr_fd = complaints,
 				  .fds = fds,
 				  .fd_count = ARRAY_SIZE(fds),
+				  .inst = m->inst,
 				  .own_pids = m->kind->own_pids };
 	int r;
 

@@ -38,6 +38,7 @@
 
 struct staging {
 	const struct plan *plan;
+	const struct instance *inst;
 	const char *dir;
 	int root;     /* the root as a detached mount; -1: it is not shared */
 	int *sources; /* detached mounts, one for each mount of the plan; -1: not a bind */
@@ -227,6 +228,7 @@ static int start(struct staging *s, const char *binary, int listening, int stder
 				  .stderr_fd = stderr_fd,
 				  .fds = &listening,
 				  .fd_count = 1,
+				  .inst = s->inst,
 				  .prepare = stage_binds,
 				  .data = s };
 
@@ -235,11 +237,11 @@ static int start(struct staging *s, const char *binary, int listening, int stder
 	return vm_spawn(&spawn, ret, err);
 }
 
-int vm_share_start(const struct plan *plan, const char *dir, int stderr_fd, struct vm_helper *ret,
-		   int *ret_fd, struct err *err)
+int vm_share_start(const struct plan *plan, const struct instance *inst, const char *dir,
+		   int stderr_fd, struct vm_helper *ret, int *ret_fd, struct err *err)
 {
 	_cleanup_free_ char *binary = NULL;
-	struct staging s = { .plan = plan, .dir = dir, .root = -EBADF };
+	struct staging s = { .plan = plan, .inst = inst, .dir = dir, .root = -EBADF };
 	int sockets[2] = { -EBADF, -EBADF };
 	int r = vm_share_find(&binary, err);
 

@@ -7,6 +7,7 @@
 #include "vm/spawn.h"
 
 struct err;
+struct instance;
 struct plan;
 
 /* Where a machine's root is. */
@@ -27,9 +28,9 @@ int vm_share_find(char **ret, struct err *err);
  * Starts virtiofsd in a mount namespace of its own in which bind N of the plan is @dir/N and a
  * shared root @dir/root, and gives a socket connected to it in *@ret_fd (the caller's). A source
  * that is not there is an error, at once.
- * @stderr_fd takes what virtiofsd complains about. 0 or -errno.
+ * @inst is whose helper it is; @stderr_fd takes what virtiofsd complains about. 0 or -errno.
  */
-int vm_share_start(const struct plan *plan, const char *dir, int stderr_fd, struct vm_helper *ret,
-		   int *ret_fd, struct err *err);
+int vm_share_start(const struct plan *plan, const struct instance *inst, const char *dir,
+		   int stderr_fd, struct vm_helper *ret, int *ret_fd, struct err *err);
 
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include "plan/backend.h"
 #include "util/err.h"
 #include "util/linux.h"
 #include "util/mem.h"
@@ -52,6 +53,10 @@ static _Noreturn void child_main(const struct vm_spawn *s, int parent, char *con
 	for (int i = 0; i < n; i++)
 		if (fds[i] >= 0 && dup2(fds[i], i) < 0)
 			goto fail;
+	what = "join the cgroup of";
+	errno = s->inst && s->inst->enter ? -s->inst->enter(s->inst) : 0;
+	if (errno)
+		goto fail;
 	what = "prepare";
 	errno = s->prepare ? s->prepare(s->data) : 0;
 	if (errno)

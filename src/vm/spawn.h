@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 struct err;
+struct instance;
 
 #define SPAWN_FIRST_FD 3
 
@@ -21,6 +22,8 @@ struct vm_spawn {
 	 * calls, no allocation. Non-zero: an errno, told on its standard error. May be NULL. */
 	int (*prepare)(void *data);
 	void *data;
+	/* Whose helper it is: its enter() is called first, if it has one. May be NULL. */
+	const struct instance *inst;
 	/* As process 1 of a process namespace; for root only, others go without. */
 	bool own_pids;
 };

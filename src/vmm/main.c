@@ -5,6 +5,7 @@
  * Everything that has a path is opened first, then the sandbox closes, then the guest runs. What
  * may go wrong does so before the first instruction of the guest, as one line on standard error.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,14 +19,21 @@
 #include "vmm/sandbox.h"
 #include "vmm/vmm.h"
 
+/* How the terminal, and what else our input and output are, was before. */
 static struct termios before;
 static bool is_raw;
+static int flags_before[2];
 
-/* The guest's terminal is the one that edits lines and makes signals of keys. */
-static void terminal_raw(void)
+/*
+ * The guest's terminal is the one that edits lines and makes signals of keys. Devices make our
+ * input and output non-blocking, and these are shared with whoever started us.
+ */
+static void terminal_take(void)
 {
 	struct termios raw;
 
+	for (int fd = 0; fd < 2; fd++)
+		flags_before[fd] = fcntl(fd, F_GETFL);
 	if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &before) < 0)
 		return;
 	raw = before;
@@ -34,8 +42,11 @@ static void terminal_raw(void)
 	is_raw = tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
 }
 
-static void terminal_restore(void)
+static void terminal_give_back(void)
 {
+	for (int fd = 0; fd < 2; fd++)
+		if (flags_before[fd] >= 0)
+			(void)fcntl(fd, F_SETFL, flags_before[fd]);
 	if (is_raw)
 		(void)tcsetattr(STDIN_FILENO, TCSANOW, &before);
 }
@@ -63,19 +74,18 @@ static int run(const struct vmm_config *config, struct err *err)
 {
 	struct vmm v;
 	enum vmm_end end = VMM_FAILED;
-	int r = vmm_init(&v, config, err);
+	int r;
 
+	terminal_take();
+	r = vmm_init(&v, config, err);
 	if (r == 0 && config->sandbox)
 		r = sandbox_close(config, err);
-	if (r == 0 && config->sandbox && sandbox_filter_main() < 0)
-		r = err_set(err, EIO, "the system call filter cannot be installed");
 	if (r == 0) {
-		terminal_raw();
 		end = vmm_run(&v, err);
-		terminal_restore();
 		control_event(v.control, end_word(end));
 	}
 	vmm_done(&v);
+	terminal_give_back();
 	if (r < 0 || end == VMM_FAILED)
 		return fail(err);
 	if (config->verbose)

@@ -228,14 +228,19 @@ void vmm_press_power(struct vmm *v)
 
 enum vmm_end vmm_run(struct vmm *v, struct err *err)
 {
-	int r = vcpu_start_all(v, err);
+	int r;
 
+	/* the threads first ask for the lock: none is in the guest before all filters are in place
+	 */
+	pthread_mutex_lock(&v->lock);
+	r = vcpu_start_all(v, err);
+	if (r == 0 && v->config->sandbox && sandbox_filter_main() < 0)
+		r = err_set(err, EIO, "the filter of system calls cannot be installed");
 	if (r == 0) {
 		control_event(v->control, "running");
-		pthread_mutex_lock(&v->lock);
 		r = loop_run(&v->loop, err);
-		pthread_mutex_unlock(&v->lock);
 	}
+	pthread_mutex_unlock(&v->lock);
 	if (r < 0)
 		vmm_end(v, VMM_FAILED, err->msg);
 	vcpu_stop_all(v);

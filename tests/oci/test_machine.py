@@ -263,7 +263,7 @@ REFUSED = {
     "no such hypervisor": (_vm(hypervisor={"path": "/absent"}), ["/absent", "hypervisor"]),
     "an option that QEMU does not know": (_vm(hypervisor={"path": "/usr/bin/qemu-system-x86_64",
                                                           "parameters": ["-no-such-option"]}),
-                                          ["QEMU failed", "-no-such-option"]),
+                                          ["qemu failed", "-no-such-option"]),
     "no such image": (_vm(image={"path": "/absent", "format": "raw"}), ["/absent", "image"]),
     "no such source": (lambda b: b.bind("/absent", "/x"), ["/absent", "No such file"]),
     "a device": (lambda b: b.linux.update(devices=[{"path": "/dev/x", "type": "b", "major": 7, "minor": 0}]),

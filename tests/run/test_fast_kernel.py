@@ -135,7 +135,7 @@ podman rm -f -t 0 web >/dev/null
 @pytest.fixture(scope="module")
 def engine_image(proa):
     """A Debian with Podman; kept in the build directory."""
-    tar = BUILD / "test-store" / "debian-with-podman.tar"
+    tar = BUILD / "debian-with-podman.tar"
     if not tar.exists():
         made = subprocess.run(["mmdebstrap", "--quiet", "--format=tar", "--variant=minbase", f"--include={ENGINE_PACKAGES}",
                                "bookworm", f"{tar}.part"], capture_output=True, text=True, timeout=600, check=False)

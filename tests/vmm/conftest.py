@@ -12,6 +12,8 @@ def nested(proa, kernel, fast_kernel, tmp_path_factory):
     proa("import", "-q", debian_tar(), "debian-for-kvm", check=True, timeout=120)
     with Nested(proa, "debian-for-kvm", {"stock": stock, "fast": proa.root / "kernels" / fast_kernel}, work) as machine:
         yield machine
+        proa("kill", machine.name)
+        machine.wait()
     proa("rmi", "debian-for-kvm", check=True)
 
 

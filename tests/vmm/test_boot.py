@@ -50,7 +50,7 @@ def packed_kernels(nested):
 @pytest.fixture(scope="module")
 def vmlinuz(nested):
     """Debian's own bzImage, which unpacks itself."""
-    kept = BUILD / "test-store" / f"vmlinuz-{nested.stock.name}"
+    kept = BUILD / f"vmlinuz-{nested.stock.name}"
     if not kept.exists():
         with tempfile.TemporaryDirectory() as work:
             got = subprocess.run(["apt-get", "download", "-q", f"linux-image-{nested.stock.name}"], cwd=work,
@@ -221,7 +221,7 @@ def test_kvm_not_for_everybody(guests):
 def test_sandbox(guests, user):
     """What the process still has and may, once the guest runs; an ordinary user needs /dev/kvm and nothing else."""
     command = guests.command("echo up; sleep 60")
-    r = guests.nested.sh(f"""chmod 666 /dev/kvm; rm -f /tmp/boxed
+    r = guests.nested.sh(f"""chmod 666 /dev/kvm; rm -f /tmp/boxed; chmod 755 /t; chmod 644 /t/*.cpio
 setpriv --reuid {user} --regid {user} --clear-groups {command} </dev/null >/tmp/boxed & p=$!
 for i in $(seq 300); do grep -q up /tmp/boxed && break; sleep 0.1; done
 child=$(pgrep -P $p)

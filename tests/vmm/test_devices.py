@@ -11,6 +11,11 @@ def transport(request):
     return ["--transport", request.param]
 
 
+def tool():
+    """The program that does in the guest what busybox cannot."""
+    return {"guest_tool": (0o100755, (BUILD / "tests" / "guest_tool").read_bytes())}
+
+
 # ---- disks ---------------------------------------------------------------------------------------
 
 def test_file_system(guests, transport):
@@ -111,7 +116,7 @@ for to in 10.9.0.1 fd09::1; do
 	[ "$(head -n 1 /tmp/back)" = "$(md5sum </tmp/data | cut -c1-32)" ] && echo "sent: same"
 	echo "back: $(($(wc -c </tmp/back) - 33))"
 done
-echo "udp: $(echo hello | nc -u -w 3 10.9.0.1 7001)"
+echo "udp: $(/guest_tool udp 10.9.0.1 7001 hello)"
 """
 
 
@@ -120,7 +125,7 @@ def test_tap(guests, transport, queues):
     """TCP both ways over IPv4 and IPv6, megabytes of it, and UDP."""
     flags = "multi_queue" if queues > 1 else ""
     r = guests.run(TRAFFIC, "--net", f"tap=tap0,mac=52:54:00:00:00:07,queues={queues}", "--cpus", queues, *transport,
-                   before=TAP.format(flags=flags), after="kill $server 2>/dev/null; ip link del tap0; cat /tmp/echo.log").ok()
+                   files=tool(), before=TAP.format(flags=flags), after="kill $server 2>/dev/null; ip link del tap0; cat /tmp/echo.log").ok()
     assert r.lines("pings:") == ["3"], r.text
     assert r.lines("sent:") == ["same", "same"] and r.lines("back:") == [str(4 << 20)] * 2, r.text
     assert r.lines("udp:") == ["HELLO"], r.text
@@ -136,11 +141,12 @@ echo "sum: $(md5sum </tmp/back | cut -c1-32) $(wc -c </tmp/back)"
 """
     r = guests.run(script, "--net", "stream=/tmp/passt.sock,mac=52:54:00:00:00:08", before="""
 dd if=/dev/urandom of=/tmp/page bs=64k count=32 2>/dev/null
+ip tuntap add up0 mode tap; ip addr add 192.0.2.1/24 dev up0; ip link set up0 up; ip route add default via 192.0.2.254 dev up0
 socat -u FILE:/tmp/page TCP-LISTEN:7000,reuseaddr,fork & server=$!
 rm -f /tmp/passt.sock
-timeout 100 passt -f --runas 0 -s /tmp/passt.sock -a 10.8.0.2 -n 24 -g 10.8.0.1 >/tmp/passt.log 2>&1 & passt=$!
+timeout 100 passt -f -4 --runas 0 -i up0 -s /tmp/passt.sock -a 10.8.0.2 -n 24 -g 10.8.0.1 >/tmp/passt.log 2>&1 & passt=$!
 for i in $(seq 50); do [ -S /tmp/passt.sock ] && break; sleep 0.1; done""", after="""
-kill $passt $server; cat /tmp/passt.log | tail -n 3
+kill $passt $server; ip link del up0; tail -n 3 /tmp/passt.log
 echo "host: $(md5sum </tmp/page | cut -c1-32) $(wc -c </tmp/page)" """)
     assert r.ok().lines("sum:") == r.lines("host:"), r.text
 
@@ -206,17 +212,16 @@ kill $p; wait $p; echo "exit code $?"; exec 9>&-""", timeout=120))
 def test_vsock(guests, transport):
     """A connection each way, a quarter of a megabyte each."""
     script = """
-/vsock_guest serve 5000 >/tmp/served &
+/guest_tool serve 5000 >/tmp/served &
 for i in $(seq 100); do grep -q listening /tmp/served && break; sleep 0.1; done
 echo listening
 wait
 dd if=/dev/urandom of=/tmp/d bs=64k count=4 2>/dev/null
 echo "sum: $(md5sum </tmp/d)"
-/vsock_guest connect 6000 </tmp/d
+/guest_tool connect 6000 </tmp/d
 """
-    guest_program = (BUILD / "tests" / "vsock_guest").read_bytes()
     command = guests.command(script, "--vsock", "cid=7,socket=/tmp/vs/v.sock", *transport,
-                             files={"vsock_guest": (0o100755, guest_program)})
+                             files=tool())
     r = Result(guests.nested.sh(f"""rm -rf /tmp/vs; mkdir -p /tmp/vs; chmod 777 /tmp/vs
 cat >/tmp/vs.py <<'PY'
 import hashlib, os, socket, threading, time
@@ -266,7 +271,6 @@ ours, theirs = socket.socketpair(); ours.settimeout(60)
 os.dup2(theirs.fileno(), 5); theirs.close()
 p = subprocess.Popen(shlex.split({command!r}), pass_fds=[5], stdin=subprocess.PIPE)
 os.close(5)
-p.stdin.write(b"from outside\\n"); p.stdin.flush()
 data = os.urandom(1 << 20)
 threading.Thread(target=ours.sendall, args=(data,)).start()
 got = b""
@@ -275,6 +279,7 @@ while len(got) < len(data):
     if not piece:
         break
     got += piece
+p.stdin.write(b"from outside\\n"); p.stdin.flush()
 print("back:", got == data)
 print("host sum:", hashlib.md5(data).hexdigest(), " -")
 print("exit code", p.wait(60))

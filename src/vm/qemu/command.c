@@ -38,11 +38,11 @@
 #define QEMU_BINARY "qemu-system-x86_64"
 
 /*
- * All that QEMU can emulate, but for three things: without ERMS the kernel clears and copies pages by
- * eight bytes and not by one, which emulated is a fifth of a boot's time; page tables of five levels
- * are walked for nothing; and "max" calls itself a processor of 2005, one of whose errata (AMD's
- * number 400) makes the kernel believe that the local APIC's timer stops when it idles. It then relies
- * on the old timer chip, whose interrupts get lost when a guest of this guest runs.
+ * All that QEMU can emulate, but for three things: without ERMS the kernel clears and copies pages
+ * by eight bytes and not by one, which emulated is a fifth of a boot's time; page tables of five
+ * levels are walked for nothing; and "max" calls itself a processor of 2005, one of whose errata
+ * (AMD's number 400) makes the kernel believe that the local APIC's timer stops when it idles. It
+ * then relies on the old timer chip, whose interrupts get lost when a guest of this guest runs.
  */
 #define EMULATED_CPU "max,-erms,-la57,family=23,model=49,stepping=0"
 
@@ -65,8 +65,7 @@ char *qemu_kernel_command_line(const struct vm_spec *s)
 {
 	struct str_buf b = { 0 };
 
-	str_buf_printf(&b,
-		       "console=ttyS0 %s reboot=t " VM_KERNEL_WORDS,
+	str_buf_printf(&b, "console=ttyS0 %s reboot=t " VM_KERNEL_WORDS,
 		       s->verbose_console ? "ignore_loglevel" : "quiet");
 	if (s->tsc_khz && !s->kvm)
 		str_buf_printf(&b, " tsc_early_khz=%llu", (unsigned long long)s->tsc_khz);
@@ -207,4 +206,6 @@ static int qemu_command(const struct vm_spec *s, char ***ret, int *ret_fd _unuse
 	return 0;
 }
 
-const struct vm_hypervisor vm_qemu = { .name = "qemu", .find = qemu_choose, .command = qemu_command };
+const struct vm_hypervisor vm_qemu = { .name = "qemu",
+				       .find = qemu_choose,
+				       .command = qemu_command };

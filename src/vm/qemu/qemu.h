@@ -5,7 +5,6 @@
 
 #include "vm/hypervisor.h"
 
-
 /* Finds qemu-system-x86_64 in PATH. -ENOENT names the package to install. */
 int qemu_find(char **ret, struct err *err);
 /* The same, or the one at @path, if that is not NULL. */

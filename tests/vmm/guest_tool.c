@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * In the guest of tests/vmm/test_devices.py:
- *   vsock_guest serve PORT    one connection from the host; sends back what it gets, to its end
- *   vsock_guest connect PORT  sends standard input to the host's port and prints the answer
+ * In the guests of tests/vmm, what busybox lacks:
+ *   guest_tool serve PORT               one vsock connection from the host: sends back what it gets
+ *   guest_tool connect PORT             sends standard input to the host's vsock port, prints the
+ * answer guest_tool udp ADDRESS PORT TEXT    sends a datagram, prints the one that comes back
  */
+#include <arpa/inet.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <linux/vm_sockets.h>
 #include <unistd.h>
 
@@ -26,11 +29,32 @@ static int copy(int from, int to)
 	return n < 0;
 }
 
+static int udp(const char *address, const char *port, const char *text)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)) };
+	struct timeval patience = { .tv_sec = 5 };
+	int s = socket(AF_INET, SOCK_DGRAM, 0);
+	char back[2048];
+	ssize_t n;
+
+	inet_pton(AF_INET, address, &a.sin_addr);
+	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	if (sendto(s, text, strlen(text), 0, (struct sockaddr *)&a, sizeof(a)) < 0)
+		return 7;
+	n = recv(s, back, sizeof(back), 0);
+	if (n < 0)
+		return 8;
+	printf("%.*s\n", (int)n, back);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct sockaddr_vm a = { .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY };
 	int s = socket(AF_VSOCK, SOCK_STREAM, 0), c;
 
+	if (argc == 5 && !strcmp(argv[1], "udp"))
+		return udp(argv[2], argv[3], argv[4]);
 	if (argc < 3 || s < 0)
 		return 2;
 	a.svm_port = (uint32_t)atoi(argv[2]);
