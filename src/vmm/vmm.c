@@ -29,6 +29,7 @@
 #include "vmm/sandbox.h"
 #include "vmm/serial.h"
 #include "vmm/vcpu.h"
+#include "vmm/virtio/device.h"
 
 int vmm_irqfd(struct vmm *v, unsigned gsi)
 {
@@ -244,6 +245,8 @@ enum vmm_end vmm_run(struct vmm *v, struct err *err)
 		vmm_end(v, VMM_FAILED, err->msg);
 	vcpu_stop_all(v);
 	serial_drain(v->serial);
+	for (unsigned i = 0; v->end != VMM_KILLED && i < v->device_count; i++)
+		virtio_drain(v->devices[i]);
 	if (v->end == VMM_FAILED && r == 0)
 		err_set(err, EIO, "%s", v->end_reason);
 	return v->end;

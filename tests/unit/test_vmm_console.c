@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The console: ports and their handshake, both directions, a slow host, ends of all kinds. */
 #include <fcntl.h>
+#include <pthread.h>
 #include <linux/virtio_console.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -243,6 +244,44 @@ static void test_slow(void)
 	end();
 }
 
+static void *read_slowly(void *data)
+{
+	static char bytes[65536];
+	size_t *got = data;
+	ssize_t n;
+
+	fcntl(host[1], F_SETFL, 0);
+	while (*got < 16u * 65536 && (n = recv(host[1], bytes, 20000, 0)) > 0) {
+		*got += (size_t)n;
+		usleep(1000);
+	}
+	return NULL;
+}
+
+/* What a guest sent before it ended is still handed over, but nobody is waited for long. */
+static void test_drain(void)
+{
+	static char bytes[65536];
+	size_t got = 0;
+	pthread_t reader;
+	int64_t before;
+
+	make(1ull << VIRTIO_CONSOLE_F_MULTIPORT);
+	handshake();
+	for (int i = 0; i < 16; i++)
+		say(TX1, bytes, 65536);
+	pthread_create(&reader, NULL, read_slowly, &got);
+	virtio_drain(v.device);
+	pthread_join(reader, NULL);
+	ok(got == 16u * 65536, "last words are heard");
+	for (int i = 0; i < 16; i++)
+		say(TX1, bytes, 65536);
+	before = driver_now_ms();
+	virtio_drain(v.device);
+	ok(driver_now_ms() - before < 3000, "if somebody listens");
+	end();
+}
+
 static void test_hangup(void)
 {
 	struct virtio_console_control m;
@@ -355,6 +394,7 @@ int main(void)
 	test_bytes();
 	test_single();
 	test_slow();
+	test_drain();
 	test_hangup();
 	test_flood();
 	test_two_descriptors();

@@ -3,8 +3,9 @@
  * The ELF that is packed in a bzImage, unpacked once: by the packer's own tool (gzip, lz4, zstd,
  * xz), which is a child that reads a copy of the payload and writes the result to a file. The file
  * is kept under the payload's SHA-256, in $XDG_CACHE_HOME/proa or /var/cache/proa, for the next
- * time. It gets its name when it is whole and on the disk; until then it has none, so that nothing
- * is left of one that was interrupted. Where nothing can be kept it is a file in memory.
+ * time. It gets its name when it is whole and on the disk; until then it has none, where the file
+ * system can do that, so that nothing is left of one that was interrupted. Where nothing can be
+ * kept it is a file in memory.
  *
  * All of it happens before the sandbox closes. proa itself unpacks kernels at import and never
  * comes here.
@@ -15,6 +16,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -128,20 +130,43 @@ static void name_of(const struct payload *p, char ret[HASH_TEXT])
 	str_hex(hash, sizeof(hash), ret);
 }
 
+/*
+ * A file system without files that have no name (an overlay before Linux 6.3): one that has a name
+ * of its own, whose lock tells whether anybody is at it. One that was left behind is used again.
+ */
+static int open_named(int cache, const char *temporary)
+{
+	_cleanup_close_ int fd =
+		openat(cache, temporary, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct stat ours, named;
+
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return -errno;
+	/* it may have got its final name before we had the lock */
+	if (fstat(fd, &ours) < 0 || fstatat(cache, temporary, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    ours.st_ino != named.st_ino || ftruncate(fd, 0) < 0)
+		return -EAGAIN;
+	return TAKE_FD(fd);
+}
+
 /* Gives it its name; if another was faster, that one stays. */
-static void keep(int fd, int cache, const char *name)
+static void keep(int fd, int cache, const char *temporary, const char *name)
 {
 	char self[40];
 
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	if (fdatasync(fd) == 0)
+	if (fdatasync(fd) < 0)
+		return;
+	if (*temporary)
+		(void)!renameat(cache, temporary, cache, name);
+	else
 		(void)!linkat(AT_FDCWD, self, cache, name, AT_SYMLINK_FOLLOW);
 }
 
 int boot_unpack(const struct boot_image *image, int *ret_fd, struct err *err)
 {
 	_cleanup_close_ int cache = -EBADF, fd = -EBADF;
-	char name[HASH_TEXT];
+	char name[HASH_TEXT], temporary[HASH_TEXT + 1] = "";
 	struct payload p = { 0 };
 	int r = find_payload(image, &p);
 
@@ -155,6 +180,10 @@ int boot_unpack(const struct boot_image *image, int *ret_fd, struct err *err)
 		return 0;
 	}
 	fd = cache >= 0 ? openat(cache, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : -1;
+	if (fd < 0 && cache >= 0) {
+		snprintf(temporary, sizeof(temporary), ".%s", name);
+		fd = open_named(cache, temporary);
+	}
 	if (fd < 0) {
 		cache = fd_close(cache);
 		fd = sys_memfd_create("kernel", 1 /* MFD_CLOEXEC */);
@@ -163,7 +192,9 @@ int boot_unpack(const struct boot_image *image, int *ret_fd, struct err *err)
 		return err_sys(err, errno, "make a file for the unpacked kernel");
 	r = run_tool(&p, fd);
 	if (r == 0 && cache >= 0)
-		keep(fd, cache, name);
+		keep(fd, cache, temporary, name);
+	else if (*temporary && cache >= 0)
+		(void)!unlinkat(cache, temporary, 0);
 	if (r < 0)
 		return err_set(err, -r, "\"%s\" cannot be unpacked: is %s installed?", image->name,
 			       p.tool);

@@ -13,8 +13,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_console.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include "util/err.h"
 #include "util/loop.h"
 #include "util/mem.h"
@@ -25,6 +27,7 @@
 #define CONTROL_TX   3
 #define MESSAGES_MAX 64
 #define NAME_MAX_    40
+#define DRAIN_MS     1000
 #define ROUNDS	     64 /* chains of a queue served before others have their turn */
 
 struct message {
@@ -364,6 +367,33 @@ static void console_stop(struct virtio_device *d)
 	}
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000ll + t.tv_nsec / 1000000;
+}
+
+/* Drivers do not wait until the host has taken what they send: last words may be in the queues. */
+static void console_drain(struct virtio_device *d)
+{
+	struct console *c = container_of(d, struct console, base);
+	int64_t end = now_ms() + DRAIN_MS, left;
+
+	for (unsigned i = 0; i < c->port_count; i++) {
+		struct port *p = &c->ports[i];
+		struct pollfd out = { .fd = p->out.fd, .events = POLLOUT };
+
+		while (p->host_open && virtq_has_more(&c->queues[tx_queue(p)]) &&
+		       (left = end - now_ms()) > 0) {
+			send_bytes(p);
+			if (virtq_has_more(&c->queues[tx_queue(p)]))
+				(void)poll(&out, 1, (int)left);
+		}
+	}
+}
+
 static void console_free(struct virtio_device *d)
 {
 	struct console *c = container_of(d, struct console, base);
@@ -385,6 +415,7 @@ static const struct virtio_ops console_ops = { .name = "console",
 					       .start = console_start,
 					       .stop = console_stop,
 					       .notify = console_notify,
+					       .drain = console_drain,
 					       .free = console_free };
 
 static int watch(struct port *p, struct loop *loop)

@@ -199,6 +199,12 @@ void virtio_later(struct virtio_device *d, unsigned n)
 	d->later_queues |= BIT(n);
 }
 
+void virtio_drain(struct virtio_device *d)
+{
+	if (d->started && d->ops->drain)
+		d->ops->drain(d);
+}
+
 void virtio_device_free(struct virtio_device *d)
 {
 	if (!d)

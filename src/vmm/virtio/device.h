@@ -36,6 +36,9 @@ struct virtio_ops {
 	void (*stop)(struct virtio_device *d);
 	/* The driver added chains to queue @n. Called only while it is started. */
 	void (*notify)(struct virtio_device *d, unsigned n);
+	/* The guest has ended: what its driver had handed over before is still sent, if that takes
+	 * no long time. Called only while it is started; may be NULL. */
+	void (*drain)(struct virtio_device *d);
 	/* Frees it (stopped before). */
 	void (*free)(struct virtio_device *d);
 };
@@ -114,6 +117,8 @@ void virtio_set_queue_ready(struct virtio_device *d, unsigned n, bool ready);
 /* A kick; ignored while the device is not started. */
 void virtio_notify(struct virtio_device *d, unsigned n);
 
+/* No processor runs any more, the queues are as they were left. */
+void virtio_drain(struct virtio_device *d);
 /* Frees the device (may be NULL) and its transport. */
 void virtio_device_free(struct virtio_device *d);
 
