@@ -92,6 +92,7 @@ static void one_round(struct contender *c, const char *text)
 	posix_spawn_file_actions_init(&a);
 	posix_spawn_file_actions_addopen(&a, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_adddup2(&a, out[1], 1);
+	posix_spawn_file_actions_addopen(&a, 2, "/dev/null", O_WRONLY, 0);
 	start = now_us();
 	if (posix_spawn(&pid, c->argv[0], &a, NULL, c->argv, environ)) {
 		perror(c->argv[0]);

@@ -33,10 +33,10 @@ cp /bin/busybox bin/
 mknod dev/console c 5 1 2>/dev/null
 printf '#!/bin/busybox sh\n/bin/busybox echo "init is here"\nexport PATH=/bin\n/bin/busybox --install -s /bin\nmkdir -p /proc /sys; mount -t proc p /proc; mount -t sysfs s /sys; mount -t devtmpfs d /dev 2>/dev/null\n[ -e /test.sh ] && . /test.sh\nsleep 1000\n' >init
 chmod +x init
-pack() { (cd /w && find bin dev init ${1:+test.sh} | cpio -o -H newc 2>/dev/null) >"/w/$2"; }
+pack() { (cd /w && find bin dev init ${1:+test.sh} | busybox cpio -o -H newc 2>/dev/null) >"/w/$2"; }
 : >test.sh
 pack "" plain.cpio
-append="console=ttyS0 quiet panic=-1 8250.nr_uarts=1 tsc=reliable"
+append="console=ttyS0 quiet panic=-1 8250.nr_uarts=1 tsc=reliable pci=off"
 
 echo "start, median of $rounds rounds"
 words /proa/proa-vmm --kernel /t/tiny --memory 192m >ours

@@ -14,14 +14,40 @@
 #define MFD_CLOEXEC 1u
 #endif
 
+#define HUGE_PAGE (2ull << 20)
+
+/*
+ * Address space for @bytes that starts at a multiple of HUGE_PAGE, as the guest's addresses do:
+ * only then can KVM map huge pages, and every page of a guest that it maps by 4 KiB costs an exit
+ * of its own.
+ */
+static void *reserve_aligned(uint64_t bytes)
+{
+	uint8_t *start = mmap(NULL, bytes + HUGE_PAGE, PROT_NONE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t before;
+
+	if (start == MAP_FAILED)
+		return NULL;
+	before = -(uintptr_t)start % HUGE_PAGE;
+	if (before)
+		munmap(start, before);
+	munmap(start + before + bytes, HUGE_PAGE - before);
+	return start + before;
+}
+
 static int map_region(struct vmm_memory *m, gpa_t start, uint64_t bytes, uint64_t offset)
 {
 	int flags = m->fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
-	void *host = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, m->fd,
-			  m->fd >= 0 ? (off_t)offset : 0);
+	void *host = reserve_aligned(bytes);
 
-	if (host == MAP_FAILED)
+	if (!host)
 		return -errno;
+	if (mmap(host, bytes, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE | MAP_FIXED, m->fd,
+		 m->fd >= 0 ? (off_t)offset : 0) == MAP_FAILED) {
+		munmap(host, bytes);
+		return -errno;
+	}
 	/* whatever crashes, the guest's secrets are in no core file; the rest is advice */
 	(void)madvise(host, bytes, MADV_DONTDUMP);
 	(void)madvise(host, bytes, MADV_HUGEPAGE);

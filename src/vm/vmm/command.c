@@ -64,8 +64,11 @@ static void add_disk(struct str_buf *b, const char *path, const char *serial, co
 
 static void add_command_line(struct str_buf *b, const struct vm_spec *s)
 {
-	/* the clock is KVM's own; a reset by the keyboard controller is the shortest way out */
-	option(b, "--cmdline", "console=ttyS0 %s reboot=k " VM_KERNEL_WORDS "%s%s",
+	/*
+	 * The clock is KVM's own. A reset by the keyboard controller is the shortest way out. There
+	 * is no PCI, and looking for it costs an exit for each of 225 accesses.
+	 */
+	option(b, "--cmdline", "console=ttyS0 %s reboot=k pci=off " VM_KERNEL_WORDS "%s%s",
 	       s->verbose_console ? "ignore_loglevel" : "quiet",
 	       str_empty(s->parameters) ? "" : " ", s->parameters ? s->parameters : "");
 }

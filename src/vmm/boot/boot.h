@@ -67,8 +67,8 @@ int boot_write_pvh(const struct boot_kernel *k, const struct boot_files *f, stru
 int boot_write_linux(const struct boot_kernel *k, const struct boot_files *f, struct vmm_memory *m,
 		     struct vcpu_entry *ret);
 
-/* Puts bytes of a file into memory: a private mapping where offset and memory allow it (@map),
- * else a copy. 0 or -errno. */
+/* Puts bytes of a file into memory: a private mapping where it pays and offset and memory allow it
+ * (@map), else a copy. 0 or -errno. */
 int boot_place(const struct boot_image *image, uint64_t offset, uint64_t bytes,
 	       struct vmm_memory *m, gpa_t at, bool map);
 
