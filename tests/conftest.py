@@ -221,7 +221,7 @@ def _fresh(path):
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
     """A store in the build directory. Kernels stay from run to run (they are downloaded), nothing else."""
-    root = pathlib.Path(os.environ.get("PROA_TEST_STORE", BUILD / "test-store"))
+    root = pathlib.Path(os.environ.get("PROA_TEST_STORE", BUILD / "test-store")).resolve()
     root.mkdir(exist_ok=True)
     lock = open(root.parent / "test-lock", "w", encoding="ascii")
     try:
