@@ -223,7 +223,7 @@ def store(tmp_path_factory):
     """A store in the build directory. Kernels stay from run to run (they are downloaded), nothing else."""
     root = pathlib.Path(os.environ.get("PROA_TEST_STORE", BUILD / "test-store")).resolve()
     root.mkdir(exist_ok=True)
-    lock = open(root.parent / "test-lock", "w", encoding="ascii")
+    lock = open(f"{root}.lock", "w", encoding="ascii")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
