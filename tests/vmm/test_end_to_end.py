@@ -11,7 +11,7 @@ def test_end_to_end(request, nested):
 export PROA_TEST_STORE=/var/tmp/w/store PROA_BUILD=/proa
 PROA_ROOT=/var/tmp/w/store PROA_RUN_ROOT=/run/proa /proa/proa kernel import --name fast /fast/vmlinux
 PROA_ROOT=/var/tmp/w/store PROA_RUN_ROOT=/run/proa /proa/proa info | grep -E 'KVM|hypervisor'
-python3 -m pytest -q -rsfE --tb=short --basetemp=/var/tmp/base tests/run tests/bad -k '{SELECTION}'""", timeout=2400)
+python3 -m pytest -rsfE --tb=short --basetemp=/var/tmp/base tests/run tests/bad -k '{SELECTION}'""", timeout=2400)
     assert re.search(r"KVM +usable", done.stdout) and re.search(r"hypervisor +proa-vmm, on KVM", done.stdout), done.stdout
     summary = done.stdout.strip().splitlines()[-1]
     assert done.returncode == 0 and "failed" not in summary, done.stdout[-8000:]
