@@ -28,11 +28,11 @@ exec sleep 100000
 """
 
 
-def debian_tar():
-    """A Debian with what proa and the tests need at run time; kept in the build directory."""
-    tar = BUILD / "debian-for-kvm.tar"
+def debian_tar(name="debian-for-kvm", packages=PACKAGES):
+    """A Debian with these packages (by default what proa and the tests need at run time); kept in the build directory."""
+    tar = BUILD / f"{name}.tar"
     if not tar.exists():
-        made = subprocess.run(["mmdebstrap", "--quiet", "--format=tar", "--variant=minbase", f"--include={PACKAGES}",
+        made = subprocess.run(["mmdebstrap", "--quiet", "--format=tar", "--variant=minbase", f"--include={packages}",
                                "bookworm", f"{tar}.part"], capture_output=True, text=True, timeout=900, check=False)
         if made.returncode != 0:
             pytest.skip(f"no Debian image can be made: {made.stderr.strip().splitlines()[-1]}")

@@ -3,12 +3,11 @@
 container engine in the machine needs. Compiled once per build directory (the fixture), which takes minutes."""
 import gzip
 import io
-import os
 import re
-import subprocess
 
 import pytest
 from conftest import BUILD, Background
+from nested import debian_tar
 
 SIZE_MAX = 10_000_000
 
@@ -134,14 +133,8 @@ podman rm -f -t 0 web >/dev/null
 
 @pytest.fixture(scope="module")
 def engine_image(proa):
-    """A Debian with Podman; kept in the build directory."""
-    tar = BUILD / "debian-with-podman.tar"
-    if not tar.exists():
-        made = subprocess.run(["mmdebstrap", "--quiet", "--format=tar", "--variant=minbase", f"--include={ENGINE_PACKAGES}",
-                               "bookworm", f"{tar}.part"], capture_output=True, text=True, timeout=600, check=False)
-        if made.returncode != 0:
-            pytest.skip(f"no Debian image can be made: {made.stderr.strip().splitlines()[-1]}")
-        os.rename(f"{tar}.part", tar)
+    """A Debian with Podman."""
+    tar = debian_tar("debian-with-podman", ENGINE_PACKAGES)
     proa("import", "-q", tar, "debian-with-podman", check=True, timeout=120)
     yield "debian-with-podman"
     proa("rmi", "debian-with-podman", check=True)
