@@ -94,15 +94,6 @@ void memory_done(struct vmm_memory *m)
 	m->fd = fd_close(m->fd);
 }
 
-bool memory_read(const struct vmm_memory *m, gpa_t at, void *to, size_t bytes)
-{
-	const void *p = memory_at(m, at, bytes);
-
-	if (p)
-		memcpy(to, p, bytes);
-	return p;
-}
-
 bool memory_write(const struct vmm_memory *m, gpa_t at, const void *from, size_t bytes)
 {
 	void *p = memory_at(m, at, bytes);

@@ -57,8 +57,7 @@ static inline void *memory_at(const struct vmm_memory *m, gpa_t at, uint64_t byt
 	return NULL;
 }
 
-/* Copies in and out; false, and nothing is copied, unless all of it is memory. */
-bool memory_read(const struct vmm_memory *m, gpa_t at, void *to, size_t bytes);
+/* Copies in; false, and nothing is copied, unless all of it is memory. */
 bool memory_write(const struct vmm_memory *m, gpa_t at, const void *from, size_t bytes);
 
 /* Gives the pages back to the host; the guest reads zeros there from then on. -errno. */

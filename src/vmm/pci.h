@@ -17,7 +17,6 @@ struct vmm_pci;
 struct pci_function {
 	uint8_t config[PCI_CONFIG_BYTES];
 	uint8_t writable[PCI_CONFIG_BYTES];
-	uint32_t bar_bytes; /* of BAR 0, 32-bit memory; a power of two; 0: none */
 	/* After a write to bytes @at…: the function may look at what changed. May be NULL. */
 	void (*written)(struct pci_function *f, uint32_t at, uint32_t bytes);
 	void (*read)(struct pci_function *f, uint32_t at, uint32_t bytes); /* before a read; NULL */

@@ -24,7 +24,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include "util/err.h"
@@ -32,6 +31,7 @@
 #include "util/linux.h"
 #include "util/mem.h"
 #include "vmm/config.h"
+#include "vmm/signals.h"
 
 #define NOBODY	       65534
 #define WAITER_PIDFD   1000 /* above what others are likely to have */
@@ -51,16 +51,8 @@
 /* Hands on signals and, at the end, the exit code. */
 static _Noreturn void wait_for(pid_t child, int pidfd)
 {
-	sigset_t set;
-	int status = 0, signals;
+	int status = 0, signals = signals_open(0);
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGUSR2);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signals = signalfd(-1, &set, SFD_CLOEXEC);
 	/* descriptors are the child's alone: a socket's other end must see it end */
 	if (dup3(pidfd, WAITER_PIDFD, O_CLOEXEC) >= 0 &&
 	    dup3(signals, WAITER_SIGNALS, O_CLOEXEC) >= 0) {

@@ -17,7 +17,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <sys/signalfd.h>
 #include "util/err.h"
 #include "util/mem.h"
 #include "vmm/boot/acpi.h"
@@ -28,6 +27,7 @@
 #include "vmm/layout.h"
 #include "vmm/sandbox.h"
 #include "vmm/serial.h"
+#include "vmm/signals.h"
 #include "vmm/vcpu.h"
 #include "vmm/virtio/device.h"
 
@@ -139,17 +139,9 @@ static void signal_ready(struct loop_watch *w, uint32_t events _unused_)
 
 static int watch_signals(struct vmm *v)
 {
-	sigset_t set;
-	int fd;
+	int fd = signals_open(SFD_NONBLOCK);
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGUSR2);
-	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
 		return -errno;
 	v->signal_watch = (struct loop_watch){ .fd = fd, .events = EPOLLIN, .call = signal_ready };

@@ -114,11 +114,6 @@ static void mmio_read(struct bus_range *r, uint64_t at, void *to, uint32_t bytes
 	}
 }
 
-static void set_half(gpa_t *at, uint32_t value, bool high)
-{
-	*at = high ? (*at & 0xffffffffull) | (uint64_t)value << 32 : (*at & ~0xffffffffull) | value;
-}
-
 /* What describes a queue; fixed once it is ready. */
 static void write_queue_register(struct virtq *q, uint64_t at, uint32_t value)
 {
@@ -126,12 +121,12 @@ static void write_queue_register(struct virtq *q, uint64_t at, uint32_t value)
 		return;
 	switch (at) {
 	case VIRTIO_MMIO_QUEUE_NUM: q->size = (uint16_t)MIN(value, (uint32_t)NO_QUEUE); break;
-	case VIRTIO_MMIO_QUEUE_DESC_LOW: set_half(&q->desc_at, value, false); break;
-	case VIRTIO_MMIO_QUEUE_DESC_HIGH: set_half(&q->desc_at, value, true); break;
-	case VIRTIO_MMIO_QUEUE_AVAIL_LOW: set_half(&q->avail_at, value, false); break;
-	case VIRTIO_MMIO_QUEUE_AVAIL_HIGH: set_half(&q->avail_at, value, true); break;
-	case VIRTIO_MMIO_QUEUE_USED_LOW: set_half(&q->used_at, value, false); break;
-	case VIRTIO_MMIO_QUEUE_USED_HIGH: set_half(&q->used_at, value, true); break;
+	case VIRTIO_MMIO_QUEUE_DESC_LOW: virtq_set_half(&q->desc_at, value, false); break;
+	case VIRTIO_MMIO_QUEUE_DESC_HIGH: virtq_set_half(&q->desc_at, value, true); break;
+	case VIRTIO_MMIO_QUEUE_AVAIL_LOW: virtq_set_half(&q->avail_at, value, false); break;
+	case VIRTIO_MMIO_QUEUE_AVAIL_HIGH: virtq_set_half(&q->avail_at, value, true); break;
+	case VIRTIO_MMIO_QUEUE_USED_LOW: virtq_set_half(&q->used_at, value, false); break;
+	case VIRTIO_MMIO_QUEUE_USED_HIGH: virtq_set_half(&q->used_at, value, true); break;
 	default: break;
 	}
 }

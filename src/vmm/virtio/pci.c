@@ -203,12 +203,6 @@ static uint64_t read_common(struct virtio_pci *t, uint32_t at)
 	}
 }
 
-static void set_half(gpa_t *at, uint64_t value, bool high)
-{
-	*at = high ? (*at & 0xffffffffull) | (value & 0xffffffffull) << 32
-		   : (*at & ~0xffffffffull) | (value & 0xffffffffull);
-}
-
 static uint16_t vector_or_none(const struct virtio_pci *t, uint64_t value)
 {
 	return value < t->vector_count ? (uint16_t)value : VIRTIO_MSI_NO_VECTOR;
@@ -233,12 +227,16 @@ static void write_queue_register(struct virtio_pci *t, uint32_t at, uint64_t val
 		return;
 	switch (at) {
 	case VIRTIO_PCI_COMMON_Q_SIZE: q->size = (uint16_t)value; break;
-	case VIRTIO_PCI_COMMON_Q_DESCLO: set_half(&q->desc_at, value, false); break;
-	case VIRTIO_PCI_COMMON_Q_DESCHI: set_half(&q->desc_at, value, true); break;
-	case VIRTIO_PCI_COMMON_Q_AVAILLO: set_half(&q->avail_at, value, false); break;
-	case VIRTIO_PCI_COMMON_Q_AVAILHI: set_half(&q->avail_at, value, true); break;
-	case VIRTIO_PCI_COMMON_Q_USEDLO: set_half(&q->used_at, value, false); break;
-	case VIRTIO_PCI_COMMON_Q_USEDHI: set_half(&q->used_at, value, true); break;
+	case VIRTIO_PCI_COMMON_Q_DESCLO: virtq_set_half(&q->desc_at, (uint32_t)value, false); break;
+	case VIRTIO_PCI_COMMON_Q_DESCHI: virtq_set_half(&q->desc_at, (uint32_t)value, true); break;
+	case VIRTIO_PCI_COMMON_Q_AVAILLO:
+		virtq_set_half(&q->avail_at, (uint32_t)value, false);
+		break;
+	case VIRTIO_PCI_COMMON_Q_AVAILHI:
+		virtq_set_half(&q->avail_at, (uint32_t)value, true);
+		break;
+	case VIRTIO_PCI_COMMON_Q_USEDLO: virtq_set_half(&q->used_at, (uint32_t)value, false); break;
+	case VIRTIO_PCI_COMMON_Q_USEDHI: virtq_set_half(&q->used_at, (uint32_t)value, true); break;
 	default: break;
 	}
 }
@@ -507,7 +505,6 @@ int virtio_pci_attach(struct vmm *v, struct virtio_device *d, unsigned slot, str
 	t->slot = slot;
 	t->vector_count = MIN(d->queue_count + 1, (unsigned)VECTORS_MAX);
 	t->range = (struct bus_range){ .bytes = BAR_BYTES, .ops = &bar_ops };
-	t->function.bar_bytes = BAR_BYTES;
 	t->function.written = config_written;
 	t->function.read = config_before_read;
 	d->transport = t;

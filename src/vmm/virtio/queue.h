@@ -43,6 +43,12 @@ struct virtq_chain {
 	struct iovec iov[VIRTQ_SIZE_MAX];
 };
 
+/* Half of one of the three addresses: registers are of 32 bits. */
+static inline void virtq_set_half(gpa_t *at, uint32_t value, bool high)
+{
+	*at = high ? (*at & 0xffffffffull) | (uint64_t)value << 32 : (*at & ~0xffffffffull) | value;
+}
+
 /* Checks the addresses and maps the rings, all indexes 0. 0, or -EINVAL when they are not memory,
  * not aligned, or the size is not a power of two within what is offered. */
 int virtq_enable(struct virtq *q, const struct vmm_memory *m, bool event_index);
