@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	/* as load.c does */
 	if (image.size > 64 && !memcmp(image.bytes, "\177ELF", 4))
-		r = boot_load_elf(&image, &memory, data[0] & 1, &k, &err);
+		r = boot_load_elf(&image, &memory, &k, &err);
 	else if (image.size > 0x268 && !memcmp(image.bytes + 0x202, "HdrS", 4))
 		r = boot_load_bzimage(&image, &memory, &k, &err);
 	if (r == 0)

@@ -45,9 +45,9 @@ struct boot_kernel {
 	size_t setup_bytes;
 };
 
-/* vmlinux. @map: its segments may be mapped from the file instead of being copied. */
-int boot_load_elf(const struct boot_image *image, struct vmm_memory *m, bool map,
-		  struct boot_kernel *ret, struct err *err);
+/* vmlinux. */
+int boot_load_elf(const struct boot_image *image, struct vmm_memory *m, struct boot_kernel *ret,
+		  struct err *err);
 /* bzImage, to be unpacked by the guest itself. */
 int boot_load_bzimage(const struct boot_image *image, struct vmm_memory *m, struct boot_kernel *ret,
 		      struct err *err);
@@ -67,9 +67,9 @@ int boot_write_pvh(const struct boot_kernel *k, const struct boot_files *f, stru
 int boot_write_linux(const struct boot_kernel *k, const struct boot_files *f, struct vmm_memory *m,
 		     struct vcpu_entry *ret);
 
-/* Puts bytes of a file into memory: a private mapping where it pays and offset and memory allow it
- * (@map), else a copy. 0 or -errno. */
+/* Puts bytes of a file into memory: a private mapping where it pays and offset and memory allow it,
+ * else a copy (load.c says when). 0 or -errno. */
 int boot_place(const struct boot_image *image, uint64_t offset, uint64_t bytes,
-	       struct vmm_memory *m, gpa_t at, bool map);
+	       struct vmm_memory *m, gpa_t at);
 
 #endif

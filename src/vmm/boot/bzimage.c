@@ -55,7 +55,7 @@ int boot_load_bzimage(const struct boot_image *image, struct vmm_memory *m, stru
 			       image->name, (unsigned long long)((at + need) >> 20));
 	ret->setup_bytes = MIN(setup, sizeof(ret->setup));
 	memcpy(ret->setup, image->bytes + SETUP_START, ret->setup_bytes);
-	r = boot_place(image, start, image->size - start, m, at, false);
+	r = boot_place(image, start, image->size - start, m, at);
 	if (r < 0)
 		return err_sys(err, -r, "read the kernel \"%s\"", image->name);
 	ret->linux_entry = at + ENTRY_64;

@@ -48,7 +48,7 @@ static gpa_t find_note(const uint8_t *at, size_t left)
 }
 
 static int load_segment(const struct boot_image *image, const Elf64_Phdr *p, struct vmm_memory *m,
-			bool map, struct err *err)
+			struct err *err)
 {
 	uint8_t *to = memory_at(m, p->p_paddr, p->p_memsz);
 	int r;
@@ -63,7 +63,7 @@ static int load_segment(const struct boot_image *image, const Elf64_Phdr *p, str
 			       "the kernel \"%s\" does not fit into the machine's memory: it needs "
 			       "more than %llu MiB",
 			       image->name, (unsigned long long)((p->p_paddr + p->p_memsz) >> 20));
-	r = boot_place(image, p->p_offset, p->p_filesz, m, p->p_paddr, map);
+	r = boot_place(image, p->p_offset, p->p_filesz, m, p->p_paddr);
 	/* what lies behind is zero, for memory is fresh and only whole pages are mapped */
 	return r < 0 ? err_sys(err, -r, "read the kernel \"%s\"", image->name) : 0;
 }
@@ -87,8 +87,8 @@ static int check_header(const struct boot_image *image, const Elf64_Ehdr *h, str
 	return 0;
 }
 
-int boot_load_elf(const struct boot_image *image, struct vmm_memory *m, bool map,
-		  struct boot_kernel *ret, struct err *err)
+int boot_load_elf(const struct boot_image *image, struct vmm_memory *m, struct boot_kernel *ret,
+		  struct err *err)
 {
 	Elf64_Ehdr h;
 	int r;
@@ -104,7 +104,7 @@ int boot_load_elf(const struct boot_image *image, struct vmm_memory *m, bool map
 		if (p.p_type == PT_INTERP)
 			r = err_set(err, ENOEXEC, "\"%s\" is a program, not a kernel", image->name);
 		else if (p.p_type == PT_LOAD && p.p_memsz) {
-			r = load_segment(image, &p, m, map, err);
+			r = load_segment(image, &p, m, err);
 			ret->end = MAX(ret->end, p.p_paddr + p.p_memsz);
 		} else if (p.p_type == PT_NOTE && p.p_offset <= image->size &&
 			   p.p_filesz <= image->size - p.p_offset && !ret->pvh_entry) {

@@ -74,14 +74,14 @@ static int place_copy(const struct boot_image *image, uint64_t offset, uint64_t 
 }
 
 int boot_place(const struct boot_image *image, uint64_t offset, uint64_t bytes,
-	       struct vmm_memory *m, gpa_t at, bool map)
+	       struct vmm_memory *m, gpa_t at)
 {
 	uint8_t *host = memory_at(m, at, bytes);
 	uint64_t whole = bytes & ~(PAGE - 1);
 
 	if (!host || offset > image->size || bytes > image->size - offset)
 		return -EFAULT;
-	if (!map || image->size <= COPY_MAX || m->fd >= 0 || offset % PAGE || at % PAGE || !whole)
+	if (image->size <= COPY_MAX || m->fd >= 0 || offset % PAGE || at % PAGE || !whole)
 		return place_copy(image, offset, bytes, host);
 	/* MAP_FIXED replaces our own reservation of exactly these pages */
 	if (mmap(host, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
@@ -124,7 +124,7 @@ static int load_initrd(const struct vmm_config *c, struct vmm_memory *m,
 	if (r == 0) {
 		ret->initrd = (end - image.size) & ~(PAGE - 1);
 		ret->initrd_bytes = image.size;
-		r = boot_place(&image, 0, image.size, m, ret->initrd, true);
+		r = boot_place(&image, 0, image.size, m, ret->initrd);
 		if (r < 0)
 			r = err_sys(err, -r, "read the initrd \"%s\"", c->initrd);
 	}
@@ -150,7 +150,7 @@ static int load_bzimage(const struct vmm_config *c, struct boot_image *image, st
 		} else {
 			elf.bytes = bytes;
 			elf.size = (size_t)st.st_size;
-			r = boot_load_elf(&elf, m, true, ret, err);
+			r = boot_load_elf(&elf, m, ret, err);
 		}
 		image_close(&elf);
 		return r;
@@ -167,7 +167,7 @@ static int load_kernel(const struct vmm_config *c, struct vmm_memory *m, struct 
 
 	if (r == 0) {
 		if (image.size > 64 && !memcmp(image.bytes, "\177ELF", 4))
-			r = boot_load_elf(&image, m, true, ret, err);
+			r = boot_load_elf(&image, m, ret, err);
 		else if (image.size > 0x268 && !memcmp(image.bytes + 0x202, "HdrS", 4))
 			r = load_bzimage(c, &image, m, ret, err);
 		else
